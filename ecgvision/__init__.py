@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
-    from ecgvision.convert import Conversion as Conversion
-    from ecgvision.convert import convert as convert
+    from ecgvision.conversion import Conversion as Conversion
+    from ecgvision.conversion import convert as convert
     from ecgvision.errors import EcgVisionError as EcgVisionError
     from ecgvision.errors import LayoutError as LayoutError
     from ecgvision.errors import NoMatchError as NoMatchError
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from ecgvision.types import regular_layout as regular_layout
 
 _HOME = {
-    "Conversion": "convert",
-    "convert": "convert",
+    "Conversion": "conversion",
+    "convert": "conversion",
     "find_layout": "detect",
     "ink_of_page": "grid",
     "hookimpl": "hookspecs",

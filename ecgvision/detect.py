@@ -1,0 +1,320 @@
+"""Finds which of a format's layouts a page has, and where it lies: the default detect_layout.
+
+A layout fits when its rows of ink stand where they are due (after one common offset), nothing
+else that looks like a row stands among them, and the rows begin and end where they are due. Grid,
+separators and printed lead names must agree where the layout speaks of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from ecgvision.evidence import Evidence, Row, gather, rescaled
+from ecgvision.types import FormatInfo, Layout, Match, Page
+
+GOOD_SCORE = 0.6
+"""A match scoring less is no match."""
+
+_MOST_OFFSET_MM = 14.0
+_EDGE_SLACK_MM = 2.0
+_PAGE_SLACK_MM = 22.0
+_BAR_SLACK_MM = 2.5
+# Without a known scale, what is measured in the guessed scale may be this much off.
+_SCALE_RANGE = (0.55, 1.6)
+
+
+def find_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
+    """The best fitting of `layouts` on the page, turned by quarters if need be.
+
+    Gives the best attempt with its score and evidence even where that is no match (a score under
+    `GOOD_SCORE`), so that a refusal can say what was found. None where nothing was found at all.
+    """
+    best: Match | None = None
+    for turns in (0, 1, 3, 2):
+        tried = [_fit(gather(page, turns), layout) for layout in layouts]
+        for match in tried:
+            if best is None or match.score > best.score:
+                best = match
+        if best is not None and best.score >= GOOD_SCORE:
+            break
+    return best
+
+
+def with_header(match: Match, info: FormatInfo, page: Page) -> Match:
+    """The match, scored down where the page has text but none that the format always prints."""
+    if not info.header_text or match.score <= 0 or not page.texts:
+        return match
+    printed = " ".join(text.text for text in page.texts).lower()
+    found = [words for words in info.header_text if words.lower() in printed]
+    if found:
+        note = f"printed text has {found[0]!r}"
+        return replace(
+            match, score=min(1.0, match.score + 0.05), evidence=(*match.evidence, note)
+        )
+    note = f"printed text has none of {', '.join(map(repr, info.header_text))}"
+    return replace(match, score=match.score * 0.9, evidence=(*match.evidence, note))
+
+
+@dataclass(frozen=True, slots=True)
+class _RowFit:
+    """Rows of a layout paired with rows on the page, and how far off the worst one is."""
+
+    dy_mm: float
+    rows: tuple[Row, ...]
+    worst_mm: float
+
+
+def _fit(evidence: Evidence, layout: Layout) -> Match:
+    """How well one layout fits; a score of 0 with the reason where it does not."""
+    if evidence.scale_from is None:
+        scaled = _scaled_by_extent(evidence, layout)
+        if scaled is None:
+            return _no(evidence, layout, *_rows_text(evidence, layout))
+        evidence = scaled
+    width_mm, height_mm = _page_mm(evidence)
+    due_width, due_height = layout.page_mm
+    if max(abs(width_mm - due_width), abs(height_mm - due_height)) > _PAGE_SLACK_MM:
+        return _no(
+            evidence,
+            layout,
+            f"looked for a page of {due_width:.0f} x {due_height:.0f} mm, "
+            f"found {width_mm:.0f} x {height_mm:.0f} mm",
+        )
+    rows = _fit_rows(evidence, layout)
+    if rows is None:
+        return _no(evidence, layout, *_rows_text(evidence, layout))
+    edges = _fit_edges(layout, rows)
+    if edges is None:
+        due = _due_edges(layout)[0]
+        return _no(
+            evidence,
+            layout,
+            f"looked for rows {due[1] - due[0]:.1f} mm wide from x = {due[0]:.1f} mm, "
+            f"found {_median([r.right_mm - r.left_mm for r in rows.rows]):.1f} mm "
+            f"from {_median([r.left_mm for r in rows.rows]):.1f} mm",
+        )
+    return _scored(evidence, layout, rows, edges)
+
+
+def _scored(
+    evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[float, float]
+) -> Match:
+    dx_mm, edge_error_mm = edges
+    placed = _placed(layout, rows, dx_mm)
+    notes = [
+        f"{len(rows.rows)} rows of ink within {rows.worst_mm:.1f} mm of their places",
+        f"their ends within {edge_error_mm:.1f} mm",
+    ]
+    score = 1.0
+    score -= 0.25 * min(1.0, rows.worst_mm / layout.row_slack_mm)
+    score -= 0.10 * min(1.0, (abs(dx_mm) + abs(rows.dy_mm)) / (2 * _MOST_OFFSET_MM))
+    score -= 0.15 * edge_error_mm / _EDGE_SLACK_MM
+    if layout.grid is not None and evidence.page.origin == "vector":
+        has_grid = evidence.grid_mm is not None
+        if has_grid != layout.grid:
+            score *= 0.55
+            notes.append(f"looked for {_grid(layout.grid)}, found {_grid(has_grid)}")
+    elif layout.grid is False and evidence.grid_mm is not None:
+        score *= 0.55
+        notes.append("looked for no grid, found a grid")
+    score *= _bars_factor(evidence, placed, notes)
+    score *= _names_factor(evidence, placed, notes)
+    return Match(
+        layout=placed,
+        score=max(0.0, score),
+        offset_mm=(dx_mm, rows.dy_mm),
+        rotation_deg=evidence.rotation_deg,
+        quarter_turns=evidence.quarter_turns,
+        page_mm=_page_mm(evidence),
+        scale_from=evidence.scale_from or "layout",
+        evidence=tuple(notes),
+    )
+
+
+def _grid(has_grid: bool) -> str:
+    return "a grid" if has_grid else "no grid"
+
+
+def _no(evidence: Evidence, layout: Layout, *notes: str) -> Match:
+    return Match(
+        layout=layout,
+        score=0.0,
+        rotation_deg=evidence.rotation_deg,
+        quarter_turns=evidence.quarter_turns,
+        page_mm=_page_mm(evidence),
+        scale_from=evidence.scale_from or "layout",
+        evidence=notes,
+    )
+
+
+def _page_mm(evidence: Evidence) -> tuple[float, float]:
+    assert evidence.page.size_mm is not None
+    return evidence.page.size_mm
+
+
+def _rows_text(evidence: Evidence, layout: Layout) -> tuple[str, ...]:
+    due = [row[0].baseline_mm for row in layout.rows]
+    found = [row.baseline_mm for row in evidence.rows]
+    return (
+        f"looked for {len(due)} rows of ink at y = {_numbers(due)} mm, "
+        f"found {len(found)}{' at ' + _numbers(found) + ' mm' if found else ''}",
+    )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    shown = ", ".join(f"{value:.0f}" for value in values[:12])
+    return shown + (" ..." if len(values) > 12 else "")
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def _fit_rows(evidence: Evidence, layout: Layout) -> _RowFit | None:
+    """Pair every row of the layout with a row on the page, by the offset that fits best."""
+    due = [row[0].baseline_mm for row in layout.rows]
+    best: _RowFit | None = None
+    for first, found in product(range(len(due)), evidence.rows):
+        dy_mm = found.baseline_mm - due[first]
+        paired = _paired([y + dy_mm for y in due], evidence.rows, layout.row_slack_mm)
+        if paired is None:
+            continue
+        strays = [row.baseline_mm - y for row, y in zip(paired, due, strict=True)]
+        middle = (max(strays) + min(strays)) / 2
+        worst = (max(strays) - min(strays)) / 2
+        if abs(middle) > _MOST_OFFSET_MM or worst > layout.row_slack_mm:
+            continue
+        if _row_left_over(evidence, paired):
+            continue
+        if best is None or worst < best.worst_mm:
+            best = _RowFit(middle, tuple(paired), worst)
+    return best
+
+
+def _paired(due: Sequence[float], rows: Sequence[Row], slack_mm: float) -> list[Row] | None:
+    """For each due level the row nearest to it, all different and in order, or None."""
+    reach = 2 * slack_mm
+    taken: list[Row] = []
+    for y in due:
+        near = [r for r in rows if abs(r.baseline_mm - y) <= reach and _strong(r)]
+        near = [r for r in near if not taken or r.baseline_mm > taken[-1].baseline_mm + 4]
+        if not near:
+            return None
+        taken.append(min(near, key=lambda r: abs(r.baseline_mm - y) - 6 * r.coverage))
+    return taken
+
+
+def _strong(row: Row) -> bool:
+    return row.right_mm - row.left_mm >= 100 and row.coverage >= 0.3
+
+
+def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
+    """Whether a row as long and dense as the paired ones stands among or below them unpaired."""
+    left = _median([row.left_mm for row in paired])
+    right = _median([row.right_mm for row in paired])
+    dense = _median([row.coverage for row in paired])
+    pitch = min(
+        (b.baseline_mm - a.baseline_mm for a, b in zip(paired, paired[1:], strict=False)),
+        default=30.0,
+    )
+    for row in evidence.rows:
+        if row.baseline_mm < paired[0].baseline_mm + 0.5 * pitch:
+            continue  # above the first row stands the header
+        if min(abs(row.baseline_mm - other.baseline_mm) for other in paired) < 0.5 * pitch:
+            continue
+        as_long = row.left_mm < left + 12 and row.right_mm > right - 12
+        if as_long and row.coverage >= max(0.55, 0.7 * dense):
+            return True
+    return False
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+# --- edges ------------------------------------------------------------------------------------
+
+
+def _due_edges(layout: Layout) -> list[tuple[float, float]]:
+    """Where rows of ink may begin and end: with the calibration pulse and without it."""
+    left = min(b.box.left_mm for b in layout.boxes)
+    right = _median([max(b.box.right_mm for b in row) for row in layout.rows])
+    if layout.pulse_mm is None:
+        return [(left, right)]
+    return [(min(left, layout.pulse_mm[0]), right), (left, right)]
+
+
+def _fit_edges(layout: Layout, rows: _RowFit) -> tuple[float, float] | None:
+    """(dx, how far the ends are off) in mm, or None where the rows are of another width."""
+    left = _median([row.left_mm for row in rows.rows])
+    right = _median([row.right_mm for row in rows.rows])
+    best: tuple[float, float] | None = None
+    for due_left, due_right in _due_edges(layout):
+        error = abs((right - left) - (due_right - due_left)) / 2
+        dx = ((left - due_left) + (right - due_right)) / 2
+        if error <= _EDGE_SLACK_MM and abs(dx) <= _MOST_OFFSET_MM:
+            if best is None or error < best[1]:
+                best = (dx, error)
+    return best
+
+
+def _scaled_by_extent(evidence: Evidence, layout: Layout) -> Evidence | None:
+    """The evidence in the scale at which its rows are as wide as the layout's, if one fits."""
+    strong = [row for row in evidence.rows if row.right_mm - row.left_mm >= 60]
+    if len(strong) < len(layout.rows):
+        return None
+    widest = _median(sorted(row.right_mm - row.left_mm for row in strong)[-len(layout.rows) :])
+    for left, right in _due_edges(layout):
+        factor = (right - left) / widest
+        if not _SCALE_RANGE[0] < factor < _SCALE_RANGE[1]:
+            continue
+        tried = rescaled(evidence, factor)
+        if _fit_rows(tried, layout) is not None:
+            return tried
+    return None
+
+
+# --- what else must agree ---------------------------------------------------------------------
+
+
+def _bars_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:
+    """Upright bars must stand between the columns where the layout has separators."""
+    if not placed.separators:
+        return 1.0
+    starts = sorted({round(b.box.left_mm, 2) for b in placed.twelve})[1:]
+    seen = sum(
+        any(abs(bar - start) <= _BAR_SLACK_MM for bar in evidence.bars_mm) for start in starts
+    )
+    notes.append(f"{seen} of {len(starts)} separators seen")
+    return 1.0 if seen == len(starts) else 0.5
+
+
+def _names_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:
+    """Lead names printed as text must stand in their own leads' boxes."""
+    if len({lead for lead, _, _ in evidence.names}) < 8:
+        return 1.0
+    wrong = []
+    for lead_box in placed.boxes:
+        area = lead_box.box.grown(3.0, 4.0)
+        inside = {lead for lead, x, y in evidence.names if area.contains(x, y)}
+        if inside and lead_box.lead not in inside:
+            wrong.append(f"{'/'.join(sorted(inside))} where {lead_box.lead} is due")
+    if wrong:
+        notes.append(f"printed lead names stand elsewhere: {'; '.join(wrong[:3])}")
+        return 0.3
+    notes.append("printed lead names stand in their boxes")
+    return 1.0
+
+
+def _placed(layout: Layout, rows: _RowFit, dx_mm: float) -> Layout:
+    """The layout with each row moved to where it was found."""
+    moved = []
+    for row, found in zip(layout.rows, rows.rows, strict=True):
+        moved += [b.shifted(dx_mm, found.baseline_mm - b.baseline_mm) for b in row]
+    order = {(b.lead, b.rhythm_strip, b.start_s): i for i, b in enumerate(layout.boxes)}
+    moved.sort(key=lambda b: order[(b.lead, b.rhythm_strip, b.start_s)])
+    pulse = layout.pulse_mm and (layout.pulse_mm[0] + dx_mm, layout.pulse_mm[1] + dx_mm)
+    return replace(layout, boxes=tuple(moved), pulse_mm=pulse)

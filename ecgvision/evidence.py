@@ -1,0 +1,285 @@
+"""What can be measured on a page before its format is known: rows, edges, bars, names, grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ecgvision import grid as grid_module
+from ecgvision.media.views import levelled, scaled, turned
+from ecgvision.strokes import grid_pitch_mm, joined, sorted_strokes, trace_strokes
+from ecgvision.types import LEADS, Match, Page
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecgvision.types import Pixels
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+
+# Fine enough for a 0.3 mm pen, coarse enough to be quick.
+MASK_PX_PER_MM = 6.0
+# A run of ink no higher than this is a trace going across, not a QRS, a bar or a letter's stem.
+_THIN_MM = 1.2
+_MOST_SKEW_DEG = 3.5
+# A page whose size nobody knows is taken for this wide until its scale is measured.
+_GUESSED_WIDTH_MM = 280.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of ink: where its baseline runs, from where to where, and on how much of that way."""
+
+    baseline_mm: float
+    left_mm: float
+    right_mm: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured on an upright, level page.
+
+    `page` is the page it was measured on, `scale_from` tells where its size came from (None:
+    guessed). `mask` is (H, W) bool, True where there is ink, at `mask_px_per_mm`. `bars_mm` are
+    the x of long upright bars, `names` the printed lead names as (lead, x, y) of their middle.
+    """
+
+    page: Page
+    rotation_deg: float
+    quarter_turns: int
+    scale_from: str | None
+    mask: Bools
+    mask_px_per_mm: float
+    rows: tuple[Row, ...]
+    bars_mm: tuple[float, ...]
+    names: tuple[tuple[str, float, float], ...]
+    grid_mm: float | None
+
+
+def gather(page: Page, quarter_turns: int) -> Evidence:
+    """Measure the page after turning it; measured once and remembered with the page."""
+    key = ("evidence", quarter_turns)
+    if key not in page.memo:
+        page.memo[key] = _gather(page, quarter_turns)
+        remember_upright(page, page.memo[key])
+    found: Evidence = page.memo[key]
+    return found
+
+
+def upright(page: Page, match: Match) -> Page:
+    """The page turned, scaled and levelled as the match says: its layout's boxes fit it."""
+    key = ("upright", match.quarter_turns, match.rotation_deg, match.page_mm)
+    if key not in page.memo:
+        view = turned(page, match.quarter_turns) if match.quarter_turns else page
+        if view.origin != "vector" and match.page_mm and view.size_mm != match.page_mm:
+            assert view.size_px is not None
+            view = scaled(view, view.size_px[0] / match.page_mm[0])
+        if view.origin != "vector":
+            view = levelled(view, match.rotation_deg)
+        page.memo[key] = view
+    found: Page = page.memo[key]
+    return found
+
+
+def remember_upright(page: Page, evidence: Evidence) -> None:
+    """Keep the page that was measured, so that `upright` does not turn and level it again."""
+    key = ("upright", evidence.quarter_turns, evidence.rotation_deg, evidence.page.size_mm)
+    page.memo[key] = evidence.page
+
+
+def rescaled(evidence: Evidence, factor: float) -> Evidence:
+    """The same evidence with all lengths `factor` times as long: for pages of unknown scale."""
+    return replace(
+        evidence,
+        page=_rescaled(evidence.page, 1 / factor),
+        scale_from="layout",
+        mask_px_per_mm=evidence.mask_px_per_mm / factor,
+        rows=tuple(
+            replace(
+                row,
+                baseline_mm=row.baseline_mm * factor,
+                left_mm=row.left_mm * factor,
+                right_mm=row.right_mm * factor,
+            )
+            for row in evidence.rows
+        ),
+        bars_mm=tuple(x * factor for x in evidence.bars_mm),
+        names=tuple((lead, x * factor, y * factor) for lead, x, y in evidence.names),
+        grid_mm=evidence.grid_mm and evidence.grid_mm * factor,
+    )
+
+
+def _gather(page: Page, quarter_turns: int) -> Evidence:
+    upright = turned(page, quarter_turns) if quarter_turns else page
+    sized, scale_from = _sized(upright)
+    rotation = 0.0
+    if sized.origin == "vector":
+        mask, scale = grid_module.draw_strokes(sized, MASK_PX_PER_MM) < 128, MASK_PX_PER_MM
+        pitch = grid_pitch_mm(sorted_strokes(sized).grid)
+    else:
+        small, scale = _reduced(sized)
+        mask = grid_module.ink_of_pixels(small, scale) < 128
+        rotation = _skew_deg(mask, scale)
+        if abs(rotation) >= 0.05:
+            sized = levelled(sized, rotation)
+            small, scale = _reduced(sized)
+            mask = grid_module.ink_of_pixels(small, scale) < 128
+        seen = grid_module.find_grid(small, scale if scale_from else None)
+        pitch = seen and seen.across_px / scale
+        if seen and scale_from is None and pitch:
+            sized, scale_from = _rescaled(sized, pitch), "grid"
+            scale, pitch = scale * pitch, 1.0
+    rows = _rows(mask, scale)
+    return Evidence(
+        page=sized,
+        rotation_deg=rotation,
+        quarter_turns=quarter_turns,
+        scale_from=scale_from,
+        mask=mask,
+        mask_px_per_mm=scale,
+        rows=rows,
+        bars_mm=_bars(mask, scale),
+        names=lead_names(sized),
+        grid_mm=pitch or None,
+    )
+
+
+def _sized(page: Page) -> tuple[Page, str | None]:
+    if page.size_mm is not None:
+        return page, "image" if page.origin == "image" else "pdf"
+    assert page.size_px is not None
+    return scaled(page, max(page.size_px) / _GUESSED_WIDTH_MM), None
+
+
+def _rescaled(page: Page, factor: float) -> Page:
+    """The page with `factor` times as many pixels per mm."""
+    return scaled(page, page.px_per_mm * factor)
+
+
+def _reduced(page: Page) -> tuple[Pixels, float]:
+    """The page's pixels, by a whole factor smaller, and their px/mm."""
+    pixels = page.pixels()
+    factor = max(1, round(page.px_per_mm / MASK_PX_PER_MM))
+    if factor == 1:
+        return pixels, page.px_per_mm
+    height, width = (side // factor for side in pixels.shape[:2])
+    cut = pixels[: height * factor, : width * factor]
+    small: Pixels = cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA)
+    return small, page.px_per_mm / factor
+
+
+def thin_runs(mask: Bools, most_px: float) -> tuple[Floats, Floats]:
+    """(x, y) of the middles of all upright runs of ink no higher than `most_px`, in pixels."""
+    columns = np.ascontiguousarray(mask.T).astype(np.int8)
+    step = np.diff(columns, axis=1, prepend=0, append=0)
+    x, start = np.nonzero(step == 1)
+    stop = np.nonzero(step == -1)[1]
+    thin = stop - start <= most_px
+    return x[thin].astype(np.float64), ((start + stop - 1) / 2)[thin]
+
+
+def _skew_deg(mask: Bools, px_per_mm: float) -> float:
+    """The clockwise skew at which the rows of ink are sharpest."""
+    x, y = thin_runs(mask, _THIN_MM * px_per_mm)
+    if len(x) < 200:
+        return 0.0
+    x = x - mask.shape[1] / 2
+    best = 0.0
+    for span, step in ((_MOST_SKEW_DEG, 0.1), (0.1, 0.01)):
+        angles = best + np.arange(-span, span + step / 2, step)
+        sharp = [_sharpness(x, y, angle, 0.4 * px_per_mm) for angle in angles]
+        best = float(angles[int(np.argmax(sharp))])
+    return best if abs(best) >= 0.05 else 0.0
+
+
+def _sharpness(x: Floats, y: Floats, angle_deg: float, bin_px: float) -> float:
+    level = y - x * np.tan(np.radians(angle_deg))
+    counts = np.bincount(((level - level.min()) / bin_px).astype(np.int64))
+    return float((counts.astype(np.float64) ** 2).sum())
+
+
+def _rows(mask: Bools, px_per_mm: float) -> tuple[Row, ...]:
+    """Rows of ink, top to bottom: where the thin runs of most columns lie."""
+    height, width = mask.shape
+    x, y = thin_runs(mask, _THIN_MM * px_per_mm)
+    if len(x) < 50:
+        return ()
+    # Each column votes once per half millimetre, so that print counts no more than a trace.
+    bins_per_mm = 2.0
+    across = (x / px_per_mm * 2).astype(np.int64)
+    level = (y / px_per_mm * bins_per_mm).astype(np.int64)
+    wide, high = int(width / px_per_mm * 2) + 1, int(height / px_per_mm * bins_per_mm) + 1
+    votes = np.zeros((high, wide))
+    votes[np.clip(level, 0, high - 1), np.clip(across, 0, wide - 1)] = 1.0
+    density = _smoothed(votes.sum(axis=1), 2.0)
+    reach = 8  # no two rows are closer than 4 mm in this count; layouts are checked for the rest
+    rows = []
+    for peak in range(1, high - 1):
+        window = density[max(0, peak - reach) : peak + reach + 1]
+        if density[peak] < window.max() or density[peak] < 3.0:
+            continue
+        near = np.abs(y / px_per_mm * bins_per_mm - peak - 0.5) <= 4
+        found = _row(x[near] / px_per_mm, y[near] / px_per_mm)
+        if found is not None:
+            rows.append(found)
+    return tuple(rows)
+
+
+def _smoothed(values: Floats, sigma: float) -> Floats:
+    reach = int(4 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.convolve(values, kernel / kernel.sum(), "same")
+
+
+def _row(x_mm: Floats, y_mm: Floats) -> Row | None:
+    """One row from the thin runs near its level, if they go on for at least 60 mm."""
+    seen = np.unique((x_mm * 2).astype(np.int64))
+    if len(seen) < 40:
+        return None
+    # The row runs from its first to its last stretch; single specks far away are not part of it.
+    pieces = np.split(seen, np.nonzero(np.diff(seen) > 16)[0] + 1)
+    long = [piece for piece in pieces if len(piece) >= 4]
+    if not long:
+        return None
+    left, right = long[0][0] / 2, (long[-1][-1] + 1) / 2
+    if right - left < 60:
+        return None
+    coverage = sum(len(piece) for piece in long) / ((right - left) * 2)
+    return Row(float(np.median(y_mm)), float(left), float(right), float(coverage))
+
+
+def _bars(mask: Bools, px_per_mm: float) -> tuple[float, ...]:
+    """x of upright bars at least 60 mm long, in mm."""
+    length = round(60 * px_per_mm)
+    thick = cv2.dilate(mask.astype(np.uint8), np.ones((1, 3), np.uint8))  # a bar may lean a little
+    bars = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    columns = np.nonzero(bars.any(axis=0))[0]
+    if len(columns) == 0:
+        return ()
+    groups = np.split(columns, np.nonzero(np.diff(columns) > px_per_mm)[0] + 1)
+    return tuple(float(group.mean() + 0.5) / px_per_mm for group in groups)
+
+
+def lead_names(page: Page) -> tuple[tuple[str, float, float], ...]:
+    """Printed lead names on the page as (lead, x, y) of the middle of each, in mm."""
+    spelt = {lead.lower(): lead for lead in LEADS}
+    found = []
+    for text in page.texts:
+        lead = spelt.get(text.text.strip().lower())
+        if lead:
+            found.append((lead, *text.box.centre_mm))
+    return tuple(found)
+
+
+def stroke_columns(page: Page) -> tuple[tuple[float, float, float], ...]:
+    """(left, right, level) in mm of every trace stroke of a vector page."""
+    found = []
+    for stroke in joined(trace_strokes(page)):
+        x, y = stroke.points_mm[:, 0], stroke.points_mm[:, 1]
+        found.append((float(x.min()), float(x.max()), float(np.median(y))))
+    return tuple(found)

@@ -1,0 +1,290 @@
+"""Ink without its grid, and the pitch of the grid.
+
+Ink is told from a grid by its darkness in the channel where the page is brightest: a red grid is
+bright in red, black and dark blue ink is dark in every channel. That survives JPEG, blur and
+resampling, where exact colours do not. Only a grid as dark as the ink is told by its shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ecgvision.strokes import sorted_strokes
+from ecgvision.types import Page
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecgvision.types import Pixels
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+
+# Darkest against lightest: below this a page holds no ink at all.
+_LEAST_CONTRAST = 60
+# The core of a pen is at least this dark, as a share of the way from paper to ink.
+_CORE = 0.62
+# A pen's edge is at least this dark; what is fainter does not tell ink from paper.
+_PEN = 0.38
+# A grid counts as dark as the ink when this share of all dark pixels lies on long thin lines.
+_DARK_GRID_SHARE = 0.45
+_LONG_LINE_MM = 8.0
+
+
+def ink_of_page(page: Page) -> Pixels:
+    """(H, W) ``uint8`` of the whole page at `page.px_per_mm`: 0 ink, 255 paper, no grid.
+
+    On a vector page grid strokes are simply not drawn. On a raster page they are told by their
+    brightness, or by their shape where they are as dark as the ink.
+    """
+    if page.origin == "vector":
+        return draw_strokes(page)
+    return ink_of_pixels(page.pixels(), page.px_per_mm)
+
+
+def draw_strokes(page: Page, px_per_mm: float | None = None) -> Pixels:
+    """The page's strokes that are not grid, drawn with their own widths: (H, W) ``uint8``."""
+    assert page.size_mm is not None
+    scale = px_per_mm or page.px_per_mm
+    width_px, height_px = (max(1, round(side * scale)) for side in page.size_mm)
+    paper = np.full((height_px, width_px), 255, np.uint8)
+    for stroke in sorted_strokes(page).ink:
+        draw_line(paper, stroke.points_mm * scale, stroke.width_mm * scale)
+    return paper
+
+
+def draw_line(paper: Pixels, points_px: Floats, width_px: float) -> None:
+    """Draw a polyline into `paper` in place; `points_px` is (n, 2), x and y in pixels.
+
+    Point (0, 0) is the corner of the first pixel, as on the page; OpenCV counts from its centre.
+    OpenCV draws whole pixel widths only, so a thin line is drawn one pixel wide and never lost.
+    """
+    shift = 4
+    points = np.round((points_px - 0.5) * (1 << shift)).astype(np.int32)
+    thickness = max(1, round(width_px))
+    cv2.polylines(paper, [points.reshape(-1, 1, 2)], False, 0, thickness, cv2.LINE_AA, shift)
+
+
+def ink_of_pixels(pixels: Pixels, px_per_mm: float) -> Pixels:
+    """Ink of (H, W, 3) RGB or (H, W) grey pixels as (H, W) ``uint8``, 0 ink and 255 paper.
+
+    Pixels near the core of a pen stroke keep their grey, so that its edge stays where it was;
+    everything else becomes paper. A page without ink comes back as blank paper.
+    """
+    bright = brightest_channel(pixels)
+    darkness = _darkness(bright)
+    if darkness is None:
+        return np.full(bright.shape, 255, np.uint8)
+    core_level, pen_level = _levels(darkness, px_per_mm)
+    pen = _threshold(darkness, pen_level)
+    near = _threshold(darkness, core_level)
+    reach = np.ones((2 * max(2, round(0.25 * px_per_mm)) + 1,) * 2, np.uint8)
+    for _ in range(2):  # from the core outwards, along what is darker than the grid
+        near = cv2.bitwise_and(cv2.dilate(near, reach), pen)
+    near = _without_dark_grid(near, px_per_mm)
+    near = cv2.dilate(near, np.ones((3, 3), np.uint8))
+    kept = cv2.bitwise_and(darkness, darkness, mask=near)
+    inverted: Pixels = cv2.bitwise_not(kept)
+    return inverted
+
+
+def brightest_channel(pixels: Pixels) -> Pixels:
+    """(H, W): each pixel's brightest channel, in which coloured grids fade and ink does not."""
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = cv2.split(pixels)
+    brightest: Pixels = cv2.max(cv2.max(red, green), blue)
+    return brightest
+
+
+def _darkness(bright: Pixels) -> Pixels | None:
+    """0 for paper, 255 for ink, with uneven light evened out; None where nothing is printed."""
+    small = bright[:: max(1, bright.shape[0] // 600), :: max(1, bright.shape[1] // 600)]
+    paper = float(np.percentile(small, 70))
+    ink = float(np.percentile(small, 0.3))
+    if paper - ink < _LEAST_CONTRAST:
+        ink = float(np.percentile(bright, 0.02))
+        if paper - ink < _LEAST_CONTRAST:
+            return None
+    blocks = cv2.resize(bright, (32, 24), interpolation=cv2.INTER_AREA)
+    if float(np.percentile(blocks, 5)) > 0.82 * paper:  # evenly lit: one table for all pixels
+        levels = np.arange(256, dtype=np.float64)
+        table = np.clip((paper - levels) / (paper - ink) * 255, 0, 255).round().astype(np.uint8)
+        even: Pixels = cv2.LUT(bright, table)
+        return even
+    return _shaded_darkness(bright, ink)
+
+
+def _shaded_darkness(bright: Pixels, ink: float) -> Pixels:
+    """Darkness against the paper round about, for pages with shadows."""
+    factor = max(1, min(bright.shape) // 256)
+    small = cv2.resize(bright, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    paper = cv2.dilate(small, np.ones((5, 5), np.uint8))
+    paper = cv2.GaussianBlur(paper, (0, 0), 6)
+    paper = cv2.resize(paper, bright.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    span = np.maximum(paper.astype(np.float32) - min(ink, 60.0), 40.0)
+    dark = (paper.astype(np.float32) - bright) / span * 255
+    result: Pixels = np.clip(dark, 0, 255).astype(np.uint8)
+    return result
+
+
+def _threshold(darkness: Pixels, level: float) -> Pixels:
+    """1 where darkness reaches the level, else 0."""
+    mask: Pixels = cv2.threshold(darkness, level - 1, 1, cv2.THRESH_BINARY)[1]
+    return mask
+
+
+def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
+    """(what only the core of a pen reaches, what a pen reaches and the grid does not).
+
+    The grid's darkness is that of the lines away from the darkest ink: a level above which almost
+    nothing is left once the surroundings of the darkest ink are taken out.
+    """
+    ink = _threshold(darkness, 255 * 0.85)
+    far = 2 * max(2, round(0.5 * px_per_mm)) + 1
+    near = cv2.dilate(ink, np.ones((far, far), np.uint8))
+    histogram = cv2.calcHist([darkness], [0], 1 - near, [256], [0, 256]).ravel()
+    above = np.cumsum(histogram[::-1])[::-1]
+    total = max(float(above[0]), 1.0)
+    # Half a percent of the paper may be darker: faint print that never reaches full ink.
+    levels = np.nonzero(above < 0.005 * total)[0]
+    grid = float(levels[0]) if len(levels) else 255.0
+    core = min(max(255 * _CORE, 1.25 * grid), 255 * 0.92)
+    return core, min(max(255 * _PEN, 1.2 * grid), core)
+
+
+def _without_specks(core: Pixels, px_per_mm: float) -> Pixels:
+    """Drop specks smaller than a tenth of a square millimetre: noise, dots of a dotted grid."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
+    if count < 2:
+        return core
+    least = 0.1 * px_per_mm**2
+    keep = (stats[:, cv2.CC_STAT_AREA] >= least).astype(np.uint8)
+    keep[0] = 0
+    kept: Pixels = keep[labels]
+    return kept
+
+
+def _without_dark_grid(core: Pixels, px_per_mm: float) -> Pixels:
+    """Take out a grid as dark as the ink: long straight lines that are thinner than the pen."""
+    length = round(_LONG_LINE_MM * px_per_mm)
+    across = cv2.morphologyEx(core, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    down = cv2.morphologyEx(core, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    lines = cv2.bitwise_or(across, down)
+    dark = cv2.countNonZero(core)
+    if dark == 0 or cv2.countNonZero(lines) < _DARK_GRID_SHARE * dark:
+        return core
+    if _line_count(across, 0) < 12 or _line_count(down, 1) < 12:
+        return core
+    without = core.copy()
+    for mask, axis in ((across, 0), (down, 1)):
+        without = _erase_lines(without, mask, axis)
+    return _without_specks(without, px_per_mm)
+
+
+def _line_count(lines: Pixels, axis: int) -> int:
+    """How many separate lines there are: rows (axis 0) or columns (axis 1) with much of them."""
+    share = lines.mean(axis=1 - axis)
+    full = share > 0.25
+    return int(np.count_nonzero(np.diff(full.astype(np.int8)) == 1))
+
+
+def _erase_lines(core: Pixels, lines: Pixels, axis: int) -> Pixels:
+    """Erase grid lines but not what crosses them: a line's pixel stays where ink goes on beyond.
+
+    `axis` is the direction across the line: 0 for lines that run across the page.
+    """
+    thickness = _thickness(lines, axis)
+    reach = thickness + 1
+    beyond = np.ones((2 * reach + 1, 1) if axis == 0 else (1, 2 * reach + 1), np.uint8)
+    rest = cv2.bitwise_and(core, cv2.bitwise_not(lines * 255))
+    # A trace through the line has ink on both sides; one along it is thicker than the line.
+    bridged = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, beyond)
+    thick = cv2.morphologyEx(core, cv2.MORPH_OPEN, np.ones((reach, reach), np.uint8))
+    kept = cv2.bitwise_or(cv2.bitwise_or(rest, bridged), thick)
+    result: Pixels = cv2.bitwise_and(core, kept)
+    return result
+
+
+def _thickness(lines: Pixels, axis: int) -> int:
+    """The usual thickness of the lines in pixels."""
+    flat = lines if axis == 1 else lines.T
+    step = np.diff(flat.astype(np.int8), axis=1, prepend=0, append=0)
+    runs = np.nonzero(step == -1)[1] - np.nonzero(step == 1)[1]
+    return int(np.median(runs)) if len(runs) else 1
+
+
+@dataclass(frozen=True, slots=True)
+class GridSeen:
+    """A printed grid: pixels per small box across and down, and how clearly it stands out."""
+
+    across_px: float
+    down_px: float
+    strength: float
+
+
+def find_grid(pixels: Pixels, px_per_mm: float | None = None) -> GridSeen | None:
+    """The grid of an upright page, or None. `pixels` is (H, W, 3) or (H, W) ``uint8``.
+
+    With `px_per_mm` the pitch is looked for within 8 % of it, else from 2.5 to 40 px.
+    """
+    low = np.min(pixels, axis=2) if pixels.ndim == 3 else pixels
+    dark = 255 - low
+    # Ink would drown the grid: what is darker than a grid line counts as paper.
+    ink = cv2.dilate((brightest_channel(pixels) < 110).astype(np.uint8), np.ones((3, 3), np.uint8))
+    lines = np.where(ink > 0, 0, dark).astype(np.float32)
+    across = _comb(_spectrum(lines), px_per_mm)
+    down = _comb(_spectrum(np.ascontiguousarray(lines.T)), px_per_mm)
+    if across is None or down is None or not 0.94 < across[0] / down[0] < 1.06:
+        return None
+    return GridSeen(across[0], down[0], min(across[1], down[1]))
+
+
+_FFT_SIZE = 1 << 14
+
+
+def _spectrum(lines: NDArray[np.float32]) -> Floats:
+    """Mean power spectrum of the column sums of bands, so that a small skew does no harm."""
+    height, width = lines.shape
+    bands = np.array_split(lines, max(4, height // 90), axis=0)
+    profiles = np.stack([band.mean(axis=0) for band in bands])
+    smooth = cv2.blur(profiles, (61, 1))
+    profiles = (profiles - smooth) * np.hanning(width)
+    power = np.abs(np.fft.rfft(profiles, _FFT_SIZE, axis=1)) ** 2
+    # A strong band must not decide alone: each counts by its shape.
+    power /= power.sum(axis=1, keepdims=True) + 1e-9
+    mean: Floats = power.mean(axis=0)
+    return mean
+
+
+def _comb(power: Floats, px_per_mm: float | None) -> tuple[float, float] | None:
+    """(pitch in px of 1 mm, strength) of the comb of a grid in a power spectrum.
+
+    Lines every 1 mm with every fifth stronger give peaks at all multiples of 1/5 per mm and a
+    high one at 1 per mm; lines every 5 mm alone give the same peaks without the high one.
+    """
+    window = np.ones(161) / 161
+    prominence = power / (np.convolve(power, window, "same") + 1e-12)
+    if px_per_mm:
+        low, high = px_per_mm * 0.92, px_per_mm * 1.08
+    else:
+        low, high = 2.5, 40.0
+    pitches = np.geomspace(low, high, 400 if px_per_mm else 3000)
+    orders = np.arange(1, 11) / 5.0
+    frequency = orders[None, :] / pitches[:, None] * _FFT_SIZE
+    inside = frequency < len(power) - 2
+    index = np.clip(np.round(frequency).astype(int), 0, len(power) - 1)
+    values = np.where(inside, np.log1p(prominence[index]), 0.0)
+    # The line every mm must be there, or the large boxes alone must be clear.
+    score = values[:, 4] * 2 + values[:, :4].mean(axis=1) + values[:, 5:].mean(axis=1)
+    best = int(np.argmax(score))
+    strength = float(score[best])
+    if strength < 4.5:
+        return None
+    near = pitches[max(0, best - 3) : best + 4]
+    weight = score[max(0, best - 3) : best + 4] ** 4
+    return float((near * weight).sum() / weight.sum()), strength

@@ -1,0 +1,266 @@
+"""Makes the same picture of every format's leads, and the publication's own pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from ecgvision.grid import draw_strokes
+from ecgvision.qrs import beats_window, qrs_times
+from ecgvision.trace import LeadTrace
+from ecgvision.types import LEADS, Box, EcgImage, Layout, LeadBox, Match, Notice, Page
+
+if TYPE_CHECKING:
+    from ecgvision.types import Pixels
+
+Style = Literal["canonical", "published", "published-windows"]
+STYLES: tuple[Style, ...] = ("canonical", "published", "published-windows")
+
+# The canonical picture shows every lead at the usual paper speed and gain, whatever the page's.
+SPEED_MM_PER_S = 25.0
+GAIN_MM_PER_MV = 10.0
+PEN_MM = 0.3
+_OVERSAMPLING = 4
+_LEAST_COVERAGE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How the picture is to be: its style, and for the canonical style its size.
+
+    Each lead gets a box of `lead_s` seconds (2.5 unless given; 5 with `beats`) by
+    `lead_height_mm`; `beats` (3 or 4) cuts every lead to that many QRS complexes.
+    """
+
+    style: Style = "canonical"
+    px_per_mm: float = 8.0
+    lead_s: float | None = None
+    lead_height_mm: float = 30.0
+    beats: int | None = None
+
+    @property
+    def box_s(self) -> float:
+        return self.lead_s or (5.0 if self.beats else 2.5)
+
+
+def canonical_image(
+    traces: Sequence[LeadTrace], layout: Layout, options: ImageOptions
+) -> tuple[EcgImage, tuple[Notice, ...]]:
+    """Six rows by two columns in standard lead order, each lead drawn from its own trace."""
+    by_lead = {t.lead_box.lead: t for t in traces if not t.lead_box.rhythm_strip}
+    windows, notices = _windows(by_lead, layout, options)
+    scale = options.px_per_mm
+    width_px = round(options.box_s * SPEED_MM_PER_S * scale)
+    height_px = round(options.lead_height_mm * scale)
+    pixels = np.full((6 * height_px, 2 * width_px), 255, np.uint8)
+    boxes, missing, clipped = [], [], []
+    for index, lead in enumerate(LEADS):
+        row, column = index % 6, index // 6
+        left, top = column * width_px, row * height_px
+        box = Box(
+            left / scale, top / scale, (left + width_px) / scale, (top + height_px) / scale
+        )
+        trace = by_lead.get(lead)
+        start_s, stop_s = windows.get(lead, (0.0, options.box_s))
+        begin_s = trace.lead_box.start_s if trace else 0.0
+        boxes.append(LeadBox(lead, box, begin_s + start_s, begin_s + stop_s))
+        if trace is None or trace.coverage < _LEAST_COVERAGE:
+            missing.append(lead)
+        if trace is None or not np.isfinite(trace.level_mm):
+            continue
+        drawn = _drawn(trace, layout, start_s, stop_s, (height_px, width_px), scale)
+        pixels[top : top + height_px, left : left + width_px] = drawn
+        if _reaches_out(trace, layout, options.lead_height_mm):
+            clipped.append(lead)
+    if missing:
+        notices.append(Notice("lead-incomplete", f"less than half seen of {', '.join(missing)}"))
+    if clipped:
+        notices.append(
+            Notice(
+                "lead-clipped",
+                f"{', '.join(clipped)} reach out of {options.lead_height_mm:g} mm high boxes; "
+                "a larger --lead-height shows them whole",
+            )
+        )
+    image = EcgImage(
+        pixels, scale, "canonical", tuple(boxes), SPEED_MM_PER_S, GAIN_MM_PER_MV
+    )
+    return image, tuple(notices)
+
+
+def _windows(
+    by_lead: dict[str, LeadTrace], layout: Layout, options: ImageOptions
+) -> tuple[dict[str, tuple[float, float]], list[Notice]]:
+    """For each lead which seconds of its window are shown, and what must be said about it."""
+    notices: list[Notice] = []
+    windows = {}
+    for start_s in sorted({t.lead_box.start_s for t in by_lead.values()}):
+        group = [t for t in by_lead.values() if t.lead_box.start_s == start_s]
+        names = ", ".join(t.lead_box.lead for t in group)
+        shown_s = min(t.lead_box.stop_s - t.lead_box.start_s for t in group)
+        window = (0.0, min(shown_s, options.box_s))
+        if options.beats:
+            qrs = qrs_times(group, layout.speed_mm_per_s)
+            begin, end, count = beats_window(qrs, shown_s, options.beats)
+            window = (begin, min(end, begin + options.box_s))
+            if count < options.beats:
+                notices.append(
+                    Notice("beats-fewer", f"{names} show {count} of {options.beats} beats")
+                )
+            elif end - begin > options.box_s:
+                notices.append(
+                    Notice(
+                        "beats-cut",
+                        f"{options.beats} beats of {names} take {end - begin:.1f} s and do not "
+                        f"fit {options.box_s:g} s; a larger --lead-seconds shows them",
+                    )
+                )
+        windows.update({t.lead_box.lead: window for t in group})
+    return windows, notices
+
+
+def _drawn(
+    trace: LeadTrace,
+    layout: Layout,
+    start_s: float,
+    stop_s: float,
+    shape: tuple[int, int],
+    px_per_mm: float,
+) -> Pixels:
+    """One lead from `start_s` to `stop_s` of its window, its own level in the middle."""
+    left_mm = trace.lead_box.box.left_mm + start_s * layout.speed_mm_per_s
+    right_mm = trace.lead_box.box.left_mm + stop_s * layout.speed_mm_per_s
+    across = px_per_mm * SPEED_MM_PER_S / layout.speed_mm_per_s
+    up = px_per_mm * GAIN_MM_PER_MV / layout.gain_mm_per_mv
+    if trace.ink is None:
+        return _from_lines(trace, left_mm, right_mm, across, up, shape, px_per_mm)
+    return _from_ink(trace, left_mm, right_mm, across, up, shape)
+
+
+def _from_lines(
+    trace: LeadTrace,
+    left_mm: float,
+    right_mm: float,
+    across: float,
+    up: float,
+    shape: tuple[int, int],
+    px_per_mm: float,
+) -> Pixels:
+    height, width = shape
+    large = np.full((height * _OVERSAMPLING, width * _OVERSAMPLING), 255, np.uint8)
+    thickness = max(1, round(PEN_MM * px_per_mm * _OVERSAMPLING))
+    for line in trace.lines:
+        x = (line[:, 0] - left_mm) * across
+        y = (line[:, 1] - trace.level_mm) * up + height / 2
+        seen = (line[:, 0] >= left_mm - 0.01) & (line[:, 0] <= right_mm + 0.01)
+        points = np.stack([x[seen], y[seen]], axis=1) * _OVERSAMPLING - 0.5
+        if len(points) > 1:
+            fixed = np.round(points * 16).astype(np.int32).reshape(-1, 1, 2)
+            cv2.polylines(large, [fixed], False, 0, thickness, cv2.LINE_AA, 4)
+    small: Pixels = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _from_ink(
+    trace: LeadTrace,
+    left_mm: float,
+    right_mm: float,
+    across: float,
+    up: float,
+    shape: tuple[int, int],
+) -> Pixels:
+    assert trace.ink is not None and trace.ink_box is not None
+    height, width = shape
+    scale = trace.ink.shape[1] / trace.ink_box.width_mm
+    half_mm = height / 2 / up
+    # Cut first, then resample by areas: thin lines keep their ink.
+    first = round((left_mm - trace.ink_box.left_mm) * scale)
+    last = round((right_mm - trace.ink_box.left_mm) * scale)
+    top = round((trace.level_mm - half_mm - trace.ink_box.top_mm) * scale)
+    bottom = round((trace.level_mm + half_mm - trace.ink_box.top_mm) * scale)
+    cut = cut_out(trace.ink, first, top, last - first, bottom - top)
+    columns = min(width, max(1, round((last - first) / scale * across)))
+    small = cv2.resize(cut, (columns, height), interpolation=cv2.INTER_AREA)
+    paper = np.full((height, width), 255, np.uint8)
+    paper[:, :columns] = small
+    return paper
+
+
+def cut_out(pixels: Pixels, left: int, top: int, width: int, height: int) -> Pixels:
+    """A rectangle of grey pixels; what lies outside the picture is paper."""
+    paper = np.full((height, width), 255, np.uint8)
+    y0, y1 = max(0, top), min(pixels.shape[0], top + height)
+    x0, x1 = max(0, left), min(pixels.shape[1], left + width)
+    if y0 < y1 and x0 < x1:
+        paper[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+    return paper
+
+
+def _reaches_out(trace: LeadTrace, layout: Layout, height_mm: float) -> bool:
+    seen = trace.y_mm[np.isfinite(trace.y_mm)]
+    up = GAIN_MM_PER_MV / layout.gain_mm_per_mv
+    return bool(np.abs(seen - trace.level_mm).max() * up > height_mm / 2)
+
+
+# --- the publication's own pictures -----------------------------------------------------------
+
+
+def published_image(page: Page, match: Match, ink: Pixels, *, windows: bool) -> EcgImage:
+    """The picture the publication cut from this layout, in its pixels: (H, W) ``uint8``.
+
+    `ink` is the upright page without its grid. The cuts move with the leads' offset on the page,
+    by whole pixels. Raises `ValueError` for a layout that was not published.
+    """
+    style = match.layout.published
+    if style is None:
+        raise ValueError(f"layout {match.layout.name} has no published style")
+    scale = style.px_per_mm
+    if page.origin == "vector":
+        source = draw_strokes(page, scale)
+        _draw_names(source, page, match.layout, scale)
+    else:
+        assert page.size_mm is not None
+        size = tuple(round(side * scale) for side in page.size_mm)
+        same = (ink.shape[1], ink.shape[0]) == size
+        source = ink if same else cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+    dx, dy = (round(offset * scale) for offset in match.offset_mm)
+    pixels = np.full((style.height_px, style.width_px), 255, np.uint8)
+    for tile in style.tiles:
+        y, x = tile.to_top_px, tile.to_left_px
+        pixels[y : y + tile.height_px, x : x + tile.width_px] = cut_out(
+            source, tile.left_px + dx, tile.top_px + dy, tile.width_px, tile.height_px
+        )
+    name = "published"
+    if windows and style.windows_px:
+        pixels = np.hstack([pixels[:, first:last] for first, last in style.windows_px])
+        name = "published-windows"
+    layout = match.layout
+    return EcgImage(
+        pixels, scale, name, (), layout.speed_mm_per_s, layout.gain_mm_per_mv
+    )
+
+
+def _draw_names(paper: Pixels, page: Page, layout: Layout, px_per_mm: float) -> None:
+    """Print the page's lead names, and no other text of it, where they stand on the page."""
+    names = set(LEADS)
+    area = [b.box.grown(4, 4) for b in layout.boxes if not b.rhythm_strip]
+    for text in page.texts:
+        name = text.text.strip()
+        if name not in names or not any(a.contains(*text.box.centre_mm) for a in area):
+            continue
+        # Capitals fill about 0.7 of a text box's height; Hershey capitals are 21 units high.
+        height_px = 0.7 * text.box.height_mm * px_per_mm
+        left = round(text.box.left_mm * px_per_mm)
+        bottom = round((text.box.bottom_mm - 0.22 * text.box.height_mm) * px_per_mm)
+        cv2.putText(
+            paper, name, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, height_px / 21, 0, 2, cv2.LINE_AA
+        )
+
+
+def shown_boxes(image: EcgImage, source: Layout) -> EcgImage:
+    """The image with the page's own boxes: for pictures that were cut and not drawn anew."""
+    return replace(image, boxes=source.twelve)

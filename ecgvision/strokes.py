@@ -1,0 +1,145 @@
+"""Tells a vector page's traces from its grid, by geometry and not by colour alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecgvision.types import Page, Stroke
+
+if TYPE_CHECKING:
+    from ecgvision.types import Points
+
+# A grid is a family of straight lines or dots in one colour and width. Separators, frames and
+# underlines come in smaller families.
+_FAMILY_LINES = 12
+_FAMILY_DOTS = 400
+_DOT_MM = 1.2
+_STRAIGHT_MM = 0.02
+_LINE_MM = 8.0
+# Pieces of one trace end and start at the same point, to the precision PDFs are written with.
+_JOIN_MM = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class SortedStrokes:
+    """A vector page's strokes: `ink` may be trace, pulse or separator; `grid` is grid."""
+
+    ink: tuple[Stroke, ...]
+    grid: tuple[Stroke, ...]
+
+
+def sorted_strokes(page: Page) -> SortedStrokes:
+    """The page's strokes, sorted once and remembered with the page."""
+    if "strokes" not in page.memo:
+        page.memo["strokes"] = sort_strokes(page.strokes)
+    found: SortedStrokes = page.memo["strokes"]
+    return found
+
+
+def sort_strokes(strokes: Sequence[Stroke]) -> SortedStrokes:
+    """Separate grid strokes from all others; fills are neither, they are print or paper."""
+    lines = [stroke for stroke in strokes if not stroke.filled and len(stroke.points_mm) > 1]
+    kinds = [_kind(stroke) for stroke in lines]
+    families = Counter(
+        (kind, stroke.rgb, round(stroke.width_mm, 2))
+        for kind, stroke in zip(kinds, lines, strict=True)
+        if kind
+    )
+    grid_families = {
+        family
+        for family, count in families.items()
+        if count >= (_FAMILY_DOTS if family[0] == "dot" else _FAMILY_LINES)
+    }
+    # What frames a grid is drawn in the grid's colour; no trace is, unless it is curved.
+    grid_rgb = {rgb for _, rgb, _ in grid_families}
+    curved_rgb = {s.rgb for kind, s in zip(kinds, lines, strict=True) if not kind}
+    frame_rgb = grid_rgb - curved_rgb
+    ink, grid = [], []
+    for kind, stroke in zip(kinds, lines, strict=True):
+        is_grid = (kind, stroke.rgb, round(stroke.width_mm, 2)) in grid_families
+        (grid if is_grid or stroke.rgb in frame_rgb else ink).append(stroke)
+    # A frame has corners, so it counts as curved; it is told by its colour and its few points.
+    frames = [s for s in ink if s.rgb in grid_rgb and len(s.points_mm) <= 5 and not _dark(s.rgb)]
+    kept = [s for s in ink if not any(s is frame for frame in frames)]
+    return SortedStrokes(tuple(kept), tuple(grid + frames))
+
+
+def _dark(rgb: tuple[int, int, int]) -> bool:
+    return max(rgb) < 128
+
+
+def _kind(stroke: Stroke) -> str:
+    """"across" or "down" for a straight line, "dot" for a speck, "" for anything else."""
+    points = stroke.points_mm
+    if len(points) > 5:
+        return ""
+    width, height = np.ptp(points, axis=0)
+    if width <= _STRAIGHT_MM and height >= _LINE_MM:
+        return "down"
+    if height <= _STRAIGHT_MM and width >= _LINE_MM:
+        return "across"
+    if max(width, height) <= _DOT_MM:
+        return "dot"
+    return ""
+
+
+def grid_pitch_mm(grid: Iterable[Stroke]) -> float | None:
+    """The distance between the finest upright grid lines, or None without a regular grid."""
+    xs = np.array([s.points_mm[0, 0] for s in grid if _kind(s) == "down"])
+    gaps = np.diff(np.unique(np.round(xs, 2)))
+    gaps = gaps[gaps > 0.3]
+    return float(np.median(gaps)) if len(gaps) >= _FAMILY_LINES - 1 else None
+
+
+def joined(strokes: Iterable[Stroke]) -> tuple[Stroke, ...]:
+    """Strokes whose ends meet, in drawing order, made into one: some machines cut a lead.
+
+    >>> a = Stroke(np.array([[0.0, 1.0], [1.0, 2.0]]), 0.3, (0, 0, 0))
+    >>> b = Stroke(np.array([[1.0, 2.0], [2.0, 1.0]]), 0.3, (0, 0, 0))
+    >>> len(joined([a, b])[0].points_mm)
+    3
+    """
+    runs: list[list[Stroke]] = []
+    for stroke in strokes:
+        if runs and _follows(runs[-1][-1], stroke):
+            runs[-1].append(stroke)
+        else:
+            runs.append([stroke])
+    return tuple(_merged(run) for run in runs)
+
+
+def _follows(before: Stroke, after: Stroke) -> bool:
+    if before.rgb != after.rgb or abs(before.width_mm - after.width_mm) > 0.01:
+        return False
+    step: Points = after.points_mm[0] - before.points_mm[-1]
+    return bool(abs(step[0]) < _JOIN_MM and abs(step[1]) < _JOIN_MM)
+
+
+def _merged(run: Sequence[Stroke]) -> Stroke:
+    if len(run) == 1:
+        return run[0]
+    points = [run[0].points_mm, *(stroke.points_mm[1:] for stroke in run[1:])]
+    return Stroke(np.concatenate(points), run[0].width_mm, run[0].rgb)
+
+
+def trace_strokes(page: Page) -> tuple[Stroke, ...]:
+    """The strokes that can be traces: they run on for at least 4 mm and never turn far back."""
+    if "trace strokes" not in page.memo:
+        whole = joined(sorted_strokes(page).ink)
+        page.memo["trace strokes"] = tuple(s for s in whole if _runs_on(s))
+    found: tuple[Stroke, ...] = page.memo["trace strokes"]
+    return found
+
+
+def _runs_on(stroke: Stroke) -> bool:
+    x = stroke.points_mm[:, 0]
+    across = float(np.ptp(x))
+    backwards = float(-np.minimum(np.diff(x), 0).sum())
+    if x[-1] < x[0]:  # drawn from right to left
+        backwards = float(np.maximum(np.diff(x), 0).sum())
+    return across >= 4.0 and backwards <= 0.02 * across

@@ -1,0 +1,308 @@
+"""Finds each lead's own trace: its strokes on a vector page, its own ink on a raster page.
+
+On a raster page every row is followed from left to right along the cheapest way through the ink
+(dynamic programming over the columns, going up and down is cheap in ink and dear on paper). Ink
+then belongs to the row whose way runs nearest, if it hangs together with it. So a neighbour's QRS
+that reaches into a lead's box stays with the neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ecgvision.strokes import trace_strokes
+from ecgvision.types import Box, Layout, LeadBox, Page
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecgvision.types import Pixels, Points
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+
+STEP_MM = 0.2
+"""Distance between the points of a lead's sampled line: 8 ms at 25 mm/s."""
+
+_FOLLOW_PX_PER_MM = 6.0
+_BAND_MM = 28.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeadTrace:
+    """One lead as printed.
+
+    `y_mm` samples its line every `STEP_MM` from the left edge of its box, NaN where there is no
+    ink. A vector page gives `lines`, each (n, 2) in mm; a raster page gives `ink`, (H, W)
+    ``uint8`` of the lead's own ink within `ink_box`.
+    """
+
+    lead_box: LeadBox
+    y_mm: Floats
+    lines: tuple[Points, ...] = ()
+    ink: Pixels | None = None
+    ink_box: Box | None = None
+
+    @property
+    def coverage(self) -> float:
+        """The share of the lead's window on which there is a line."""
+        return float(np.isfinite(self.y_mm).mean())
+
+    @property
+    def level_mm(self) -> float:
+        """The level the line mostly runs at; NaN without a line."""
+        seen = self.y_mm[np.isfinite(self.y_mm)]
+        return float(np.median(seen)) if len(seen) else float("nan")
+
+
+def trace_leads(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
+    """Each box's own trace. `ink` is the upright page without its grid at `page.px_per_mm`."""
+    if page.origin == "vector":
+        traced = _from_strokes(page, layout)
+        if any(trace.coverage > 0.5 for trace in traced):
+            return traced
+    return _from_ink(page, layout, ink)
+
+
+def _samples(lead_box: LeadBox) -> Floats:
+    box = lead_box.box
+    x: Floats = np.arange(box.left_mm, box.right_mm, STEP_MM) + STEP_MM / 2
+    return x
+
+
+# --- vector -----------------------------------------------------------------------------------
+
+
+def _from_strokes(page: Page, layout: Layout) -> tuple[LeadTrace, ...]:
+    rows = layout.rows
+    levels = np.array([row[0].baseline_mm for row in rows])
+    by_row: list[list[Points]] = [[] for _ in rows]
+    for stroke in trace_strokes(page):
+        points = stroke.points_mm
+        if points[-1, 0] < points[0, 0]:
+            points = points[::-1]
+        row = int(np.argmin(np.abs(levels - np.median(points[:, 1]))))
+        by_row[row].append(points)
+    owner = {id(b): by_row[i] for i, row in enumerate(rows) for b in row}
+    return tuple(_lead_from_lines(b, owner[id(b)]) for b in layout.boxes)
+
+
+def _lead_from_lines(lead_box: LeadBox, candidates: Sequence[Points]) -> LeadTrace:
+    """The parts of the row's lines that lie in the lead's window; the longest wins a place."""
+    box = lead_box.box
+    x = _samples(lead_box)
+    y = np.full(x.shape, np.nan)
+    lines: list[Points] = []
+    clipped = [part for line in candidates if (part := _clipped(line, box)) is not None]
+    for part in sorted(clipped, key=lambda p: -float(np.ptp(p[:, 0]))):
+        inside = (x >= part[0, 0]) & (x <= part[-1, 0])
+        if not inside.any() or np.isfinite(y[inside]).mean() > 0.2:
+            continue
+        y[inside] = np.interp(x[inside], part[:, 0], part[:, 1])
+        lines.append(part)
+    return LeadTrace(lead_box, y, lines=tuple(sorted(lines, key=lambda p: float(p[0, 0]))))
+
+
+def _clipped(line: Points, box: Box) -> Points | None:
+    """The part of a line, x rising, between the box's left and right edge."""
+    x = line[:, 0]
+    left, right = max(box.left_mm, float(x[0])), min(box.right_mm, float(x[-1]))
+    if right - left < 1.0:
+        return None
+    first, last = np.searchsorted(x, left, "left"), np.searchsorted(x, right, "right")
+    part = line[first:last]
+    ends = np.interp([left, right], x, line[:, 1])
+    head = np.array([[left, ends[0]]]) if first > 0 and x[first] > left else np.empty((0, 2))
+    tail = np.array([[right, ends[1]]]) if last < len(x) and x[last - 1] < right else np.empty((0, 2))
+    return np.concatenate([head, part, tail])
+
+
+# --- raster -----------------------------------------------------------------------------------
+
+
+def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
+    scale = ink.shape[1] / _page_width(page)
+    factor = max(1, round(scale / _FOLLOW_PX_PER_MM))
+    height, width = ink.shape[0] // factor, ink.shape[1] // factor
+    small = cv2.resize(
+        ink[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA
+    )
+    # Averaging thins a line's ink; a pixel half as dark as the pen still is the line's.
+    mask = small < 150
+    small_scale = scale / factor
+    mask = without_bars(mask, small_scale) if layout.separators else mask
+    rows = layout.rows
+    ways = [_follow(mask, row, small_scale) for row in rows]
+    owned = _own_ink(mask, ways, layout, small_scale)
+    traces = {}
+    for row, way, own in zip(rows, ways, owned, strict=True):
+        for lead_box in row:
+            traces[id(lead_box)] = _lead_from_ink(lead_box, ink, scale, own, small_scale, way)
+    return tuple(traces[id(b)] for b in layout.boxes)
+
+
+def _page_width(page: Page) -> float:
+    assert page.size_mm is not None
+    return page.size_mm[0]
+
+
+def without_bars(mask: Bools, px_per_mm: float) -> Bools:
+    """The ink without long upright bars; what crosses a bar is closed again."""
+    grey = mask.astype(np.uint8)
+    length = round(40 * px_per_mm)
+    bars = cv2.morphologyEx(grey, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    wide = cv2.dilate(bars, np.ones((3, 3), np.uint8))
+    rest = cv2.bitwise_and(grey, 1 - wide)
+    reach = np.ones((1, 2 * max(2, round(0.5 * px_per_mm)) + 1), np.uint8)
+    bridged = cv2.bitwise_and(cv2.morphologyEx(rest, cv2.MORPH_CLOSE, reach), grey)
+    result: Bools = (rest | bridged) > 0
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A row's way through the ink: for each column from `first`, the span of y it covers."""
+
+    first: int
+    top: NDArray[np.int64]
+    bottom: NDArray[np.int64]
+
+
+# Costs in units of one pixel of paper: going along ink, going up or down ink, straying from the
+# row's own baseline.
+_INK_STEP = 0.02
+_INK_RISE = 0.02
+_STRAY = 0.0015
+
+
+def _follow(mask: Bools, row: Sequence[LeadBox], px_per_mm: float) -> _Way:
+    """The cheapest way along one row, from its first lead's left edge to its last one's right."""
+    baseline = row[0].baseline_mm * px_per_mm
+    first = max(0, round(row[0].box.left_mm * px_per_mm))
+    last = min(mask.shape[1], round(row[-1].box.right_mm * px_per_mm))
+    top = max(0, round(baseline - _BAND_MM * px_per_mm))
+    bottom = min(mask.shape[0], round(baseline + _BAND_MM * px_per_mm))
+    band = np.ascontiguousarray(mask[top:bottom, first:last].T)
+    rise = np.where(band, _INK_RISE, 1.0)
+    depth = np.cumsum(rise, axis=1)
+    stray = _STRAY * np.abs(np.arange(top, bottom) - baseline)
+    enter = np.where(band, _INK_STEP, 1.0) + stray
+    before = np.empty_like(depth)  # cheapest way to stand at y on entering a column
+    after = np.empty_like(depth)  # ... and after moving up or down within it
+    reached = stray * 20
+    for column in range(len(band)):
+        arrived = reached + enter[column]
+        before[column] = arrived
+        c = depth[column]
+        down = c + np.minimum.accumulate(arrived - c)
+        up = np.minimum.accumulate((arrived + c)[::-1])[::-1] - c
+        reached = np.minimum(np.minimum(down, up), arrived)
+        after[column] = reached
+    return _walk_back(before, after, depth, top, first)
+
+
+def _walk_back(before: Floats, after: Floats, depth: Floats, top: int, first: int) -> _Way:
+    """The way itself: in each column from where it left back to where it came in."""
+    columns = len(before)
+    entered, left = np.empty(columns, np.int64), np.empty(columns, np.int64)
+    y = int(np.argmin(after[-1])) if columns else 0
+    for column in range(columns - 1, -1, -1):
+        left[column] = y
+        c = depth[column]
+        y = int(np.argmin(before[column] + np.abs(c - c[y])))
+        entered[column] = y
+    return _Way(first, np.minimum(entered, left) + top, np.maximum(entered, left) + top)
+
+
+def _own_ink(
+    mask: Bools, ways: Sequence[_Way], layout: Layout, px_per_mm: float
+) -> list[Bools]:
+    """For each row the ink that is its own: nearest to its way, and hanging together with it."""
+    y, x = np.nonzero(mask)
+    distance = np.full((len(ways), len(y)), np.inf, np.float32)
+    for index, way in enumerate(ways):
+        inside = (x >= way.first) & (x < way.first + len(way.top))
+        at = x[inside] - way.first
+        above, below = way.top[at] - y[inside], y[inside] - way.bottom[at]
+        distance[index, inside] = np.maximum(np.maximum(above, below), 0)
+    nearest = distance.min(axis=0)
+    keep_out = _in_clear(x, y, layout, px_per_mm) & (nearest > 0.4 * px_per_mm)
+    owned = []
+    for index in range(len(ways)):
+        mine = (distance[index] <= nearest) & np.isfinite(nearest) & ~keep_out
+        own = np.zeros(mask.shape, np.uint8)
+        own[y[mine], x[mine]] = 1
+        seeds = mine & (distance[index] <= 1)
+        owned.append(_hanging_together(own, y[seeds], x[seeds], px_per_mm))
+    return owned
+
+
+def _in_clear(
+    x: NDArray[np.int64], y: NDArray[np.int64], layout: Layout, px_per_mm: float
+) -> Bools:
+    """Which pixels lie where other print is due: lead names and the layout's clear boxes."""
+    inside = np.zeros(len(x), bool)
+    names = [
+        Box(b.name_mm[0] - 1, b.name_mm[1] - 1, b.name_mm[0] + 9, b.name_mm[1] + 4.5)
+        for b in layout.boxes
+        if b.name_mm
+    ]
+    for box in (*layout.clear, *names):
+        left, right = box.left_mm * px_per_mm, box.right_mm * px_per_mm
+        top, bottom = box.top_mm * px_per_mm, box.bottom_mm * px_per_mm
+        inside |= (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
+    return inside
+
+
+def _hanging_together(
+    own: Pixels, seed_y: NDArray[np.int64], seed_x: NDArray[np.int64], px_per_mm: float
+) -> Bools:
+    """The parts of `own` that touch a seed, over gaps of up to a third of a millimetre."""
+    bridged = cv2.dilate(own, np.ones((3, 3), np.uint8))
+    _, labels = cv2.connectedComponents(bridged, connectivity=8)
+    wanted = np.zeros(int(labels.max()) + 1, bool)
+    wanted[labels[seed_y, seed_x]] = True
+    wanted[0] = False
+    result: Bools = wanted[labels] & (own > 0)
+    return result
+
+
+def _lead_from_ink(
+    lead_box: LeadBox, ink: Pixels, scale: float, own: Bools, small_scale: float, way: _Way
+) -> LeadTrace:
+    """One lead's own ink, cut from the page at full resolution, and its sampled line."""
+    box = lead_box.box
+    left = max(0, round(box.left_mm * scale))
+    right = min(ink.shape[1], round(box.right_mm * scale))
+    top = max(0, round((lead_box.baseline_mm - _BAND_MM) * scale))
+    bottom = min(ink.shape[0], round((lead_box.baseline_mm + _BAND_MM) * scale))
+    ratio = small_scale / scale
+    wide = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8))
+    rows = np.minimum((np.arange(top, bottom) * ratio).astype(int), own.shape[0] - 1)
+    columns = np.minimum((np.arange(left, right) * ratio).astype(int), own.shape[1] - 1)
+    mine = wide[np.ix_(rows, columns)] > 0
+    cut = np.where(mine, ink[top:bottom, left:right], 255).astype(np.uint8)
+    ink_box = Box(left / scale, top / scale, right / scale, bottom / scale)
+    y_mm = _sampled_way(lead_box, own, small_scale, way)
+    return LeadTrace(lead_box, y_mm, ink=cut, ink_box=ink_box)
+
+
+def _sampled_way(lead_box: LeadBox, own: Bools, px_per_mm: float, way: _Way) -> Floats:
+    """The way's middle, or its far end where it climbs, at each sample; NaN off the ink."""
+    x = _samples(lead_box)
+    column = np.round(x * px_per_mm - 0.5).astype(int) - way.first
+    inside = (column >= 0) & (column < len(way.top))
+    at = np.clip(column, 0, max(0, len(way.top) - 1))
+    level = lead_box.baseline_mm * px_per_mm
+    top, bottom = way.top[at], way.bottom[at]
+    far = np.where(np.abs(top - level) > np.abs(bottom - level), top, bottom)
+    middle = np.where(bottom - top > 3, far, (top + bottom) / 2)
+    page_column = np.clip(at + way.first, 0, own.shape[1] - 1)
+    # A sample counts as seen when the row has ink of its own in that column.
+    seen = own[:, page_column].any(axis=0) & inside
+    return np.where(seen, (middle + 0.5) / px_per_mm, np.nan)
