@@ -12,7 +12,7 @@ from ecgvision import __version__
 from ecgvision.detect import GOOD_SCORE, with_header
 from ecgvision.errors import EcgVisionError, NoMatchError, PageError, UsageError
 from ecgvision.evidence import upright
-from ecgvision.layout_file import load_layout_file
+
 from ecgvision.media import Report, open_report
 from ecgvision.normalise import ImageOptions, canonical_image, published_image
 from ecgvision.plugins import Format, Formats, load_formats
@@ -120,6 +120,8 @@ def choose_formats(name: str, layout: str | Path | None = None) -> Sequence[Form
     if name.lower() == CUSTOM:
         if layout is None:
             raise UsageError("format 'custom' needs a layout file: --layout acme.toml")
+        from ecgvision.layout_file import load_layout_file  # pydantic is loaded for this alone
+
         return [load_layout_file(Path(layout))]
     if layout is not None:
         raise UsageError(f"--layout goes with --format custom, not with {name!r}")

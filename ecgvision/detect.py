@@ -32,7 +32,7 @@ def find_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
     `GOOD_SCORE`), so that a refusal can say what was found. None where nothing was found at all.
     """
     best: Match | None = None
-    for turns in (0, 1, 3, 2):
+    for turns in _likely_turns(page):
         tried = [_fit(gather(page, turns), layout) for layout in layouts]
         for match in tried:
             if best is None or match.score > best.score:
@@ -40,6 +40,13 @@ def find_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
         if best is not None and best.score >= GOOD_SCORE:
             break
     return best
+
+
+def _likely_turns(page: Page) -> tuple[int, ...]:
+    """The ways up worth trying: long rows of ink run across an upright or upside-down page."""
+    if sum(_strong(row) and row.coverage > 0.5 for row in gather(page, 0).rows) >= 3:
+        return (0, 2)
+    return (0, 1, 3)
 
 
 def with_header(match: Match, info: FormatInfo, page: Page) -> Match:
@@ -224,7 +231,7 @@ def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
         if min(abs(row.baseline_mm - other.baseline_mm) for other in paired) < 0.5 * pitch:
             continue
         as_long = row.left_mm < left + 12 and row.right_mm > right - 12
-        if as_long and row.coverage >= max(0.55, 0.7 * dense):
+        if as_long and not row.ruled and row.coverage >= max(0.55, 0.7 * dense):
             return True
     return False
 
@@ -281,9 +288,14 @@ def _scaled_by_extent(evidence: Evidence, layout: Layout) -> Evidence | None:
 
 
 def _bars_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:
-    """Upright bars must stand between the columns where the layout has separators."""
+    """Upright bars must stand between the columns of a layout with separators, and only there."""
     if not placed.separators:
-        return 1.0
+        left = min(b.box.left_mm for b in placed.boxes)
+        right = max(b.box.right_mm for b in placed.boxes)
+        inside = [bar for bar in evidence.bars_mm if left + 8 < bar < right - 8]
+        if inside:
+            notes.append(f"looked for no upright bars, found some at x = {_numbers(inside)} mm")
+        return 0.55 if inside else 1.0
     starts = sorted({round(b.box.left_mm, 2) for b in placed.twelve})[1:]
     seen = sum(
         any(abs(bar - start) <= _BAR_SLACK_MM for bar in evidence.bars_mm) for start in starts

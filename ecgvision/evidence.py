@@ -32,12 +32,16 @@ _GUESSED_WIDTH_MM = 280.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of ink: where its baseline runs, from where to where, and on how much of that way."""
+    """A row of ink: where its baseline runs, from where to where, and on how much of that way.
+
+    A `ruled` row is as straight as a ruler: a line under a header, or a lead that is off.
+    """
 
     baseline_mm: float
     left_mm: float
     right_mm: float
     coverage: float
+    ruled: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ def gather(page: Page, quarter_turns: int) -> Evidence:
     """Measure the page after turning it; measured once and remembered with the page."""
     key = ("evidence", quarter_turns)
     if key not in page.memo:
-        page.memo[key] = _gather(page, quarter_turns)
-        remember_upright(page, page.memo[key])
+        if quarter_turns >= 2:  # upside down: what was measured, seen from the other side
+            evidence = _flipped(gather(page, quarter_turns - 2))
+        else:
+            evidence = _gather(page, quarter_turns)
+        page.memo[key] = evidence
+        remember_upright(page, evidence)
     found: Evidence = page.memo[key]
     return found
 
@@ -146,6 +154,29 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
         bars_mm=_bars(mask, scale),
         names=lead_names(sized),
         grid_mm=pitch or None,
+    )
+
+
+def _flipped(evidence: Evidence) -> Evidence:
+    """The same page turned by half a turn."""
+    assert evidence.page.size_mm is not None
+    width_mm, height_mm = evidence.page.size_mm
+    return replace(
+        evidence,
+        page=turned(evidence.page, 2),
+        quarter_turns=evidence.quarter_turns + 2,
+        mask=evidence.mask[::-1, ::-1],
+        rows=tuple(
+            replace(
+                row,
+                baseline_mm=height_mm - row.baseline_mm,
+                left_mm=width_mm - row.right_mm,
+                right_mm=width_mm - row.left_mm,
+            )
+            for row in reversed(evidence.rows)
+        ),
+        bars_mm=tuple(width_mm - x for x in reversed(evidence.bars_mm)),
+        names=tuple((lead, width_mm - x, height_mm - y) for lead, x, y in evidence.names),
     )
 
 
@@ -250,7 +281,8 @@ def _row(x_mm: Floats, y_mm: Floats) -> Row | None:
     if right - left < 60:
         return None
     coverage = sum(len(piece) for piece in long) / ((right - left) * 2)
-    return Row(float(np.median(y_mm)), float(left), float(right), float(coverage))
+    ruled = bool(np.percentile(y_mm, 98) - np.percentile(y_mm, 2) < 0.25)
+    return Row(float(np.median(y_mm)), float(left), float(right), float(coverage), ruled)
 
 
 def _bars(mask: Bools, px_per_mm: float) -> tuple[float, ...]:

@@ -55,18 +55,21 @@ def sort_strokes(strokes: Sequence[Stroke]) -> SortedStrokes:
         for family, count in families.items()
         if count >= (_FAMILY_DOTS if family[0] == "dot" else _FAMILY_LINES)
     }
-    # What frames a grid is drawn in the grid's colour; no trace is, unless it is curved.
-    grid_rgb = {rgb for _, rgb, _ in grid_families}
-    curved_rgb = {s.rgb for kind, s in zip(kinds, lines, strict=True) if not kind}
-    frame_rgb = grid_rgb - curved_rgb
+    # Lines that frame or stress a grid come in smaller families: where there is a grid, a straight
+    # line or a frame that is not dark belongs to it, unless traces are drawn in its colour.
+    curved_rgb = {s.rgb for s, kind in zip(lines, kinds, strict=True) if not _plain(s, kind)}
     ink, grid = [], []
     for kind, stroke in zip(kinds, lines, strict=True):
-        is_grid = (kind, stroke.rgb, round(stroke.width_mm, 2)) in grid_families
-        (grid if is_grid or stroke.rgb in frame_rgb else ink).append(stroke)
-    # A frame has corners, so it counts as curved; it is told by its colour and its few points.
-    frames = [s for s in ink if s.rgb in grid_rgb and len(s.points_mm) <= 5 and not _dark(s.rgb)]
-    kept = [s for s in ink if not any(s is frame for frame in frames)]
-    return SortedStrokes(tuple(kept), tuple(grid + frames))
+        in_family = (kind, stroke.rgb, round(stroke.width_mm, 2)) in grid_families
+        frames = bool(grid_families) and _plain(stroke, kind) and not _dark(stroke.rgb)
+        is_grid = in_family or (frames and stroke.rgb not in curved_rgb)
+        (grid if is_grid else ink).append(stroke)
+    return SortedStrokes(tuple(ink), tuple(grid))
+
+
+def _plain(stroke: Stroke, kind: str) -> bool:
+    """A straight line, a dot, or a shape of few corners such as a frame."""
+    return bool(kind) or len(stroke.points_mm) <= 5
 
 
 def _dark(rgb: tuple[int, int, int]) -> bool:

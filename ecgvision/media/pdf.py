@@ -135,7 +135,7 @@ class Drawn:
         # drawn exactly as the whole page is.
         x0, y0 = _whole(left), _whole(top)
         x_scale, y_scale = (px_per_mm * MM_PER_PT * part for part in stretch)
-        matrix = pymupdf.Matrix(x_scale, 0, 0, y_scale, x0 - left, y0 - top)
+        matrix = pymupdf.Matrix(x_scale, 0, 0, y_scale, _part(x0 - left), _part(y0 - top))
         wanted = pymupdf.Rect(
             (left - 1) / x_scale,
             (top - 1) / y_scale,
@@ -276,7 +276,12 @@ def drawn_by_poppler(source: Path, number: int, px_per_mm: float, grey: bool) ->
 
 def _whole(position: float) -> int:
     """The pixel a position falls in; a hair before the next pixel is the next pixel."""
-    return math.floor(position + 1e-4)
+    return math.floor(position + 1e-3)
+
+
+def _part(shift: float) -> float:
+    """A shift by part of a pixel; what is only rounding is none."""
+    return shift if abs(shift) > 1e-3 else 0.0
 
 
 def _paste(out: Pixels, drawn: Pixels, left: int, top: int) -> None:

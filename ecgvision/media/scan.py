@@ -186,14 +186,14 @@ def _from_pixmap(document: Any, xref: int, grey: bool) -> Pixels | None:
     if pixmap.alpha or pixmap.colorspace is None:
         return None
     if pixmap.colorspace.n == 1 and pixmap.n == 1:
-        return as_kind(array_of(pixmap).copy(), grey)
-    return as_kind(array_of(pymupdf.Pixmap(pymupdf.csRGB, pixmap)).copy(), grey)
+        return as_kind(array_of(pixmap), grey)
+    return as_kind(array_of(pymupdf.Pixmap(pymupdf.csRGB, pixmap)), grey)
 
 
 def array_of(pixmap: Any) -> Pixels:
-    """A pixmap's samples as (H, W) or (H, W, 3), without copying."""
+    """A copy of a pixmap's samples as (H, W) or (H, W, 3); the pixmap's own memory goes with it."""
     rows = np.frombuffer(pixmap.samples_mv, np.uint8).reshape(pixmap.height, pixmap.stride)
-    flat = rows[:, : pixmap.width * pixmap.n]
+    flat = rows[:, : pixmap.width * pixmap.n].copy()
     return flat if pixmap.n == 1 else flat.reshape(pixmap.height, pixmap.width, pixmap.n)
 
 

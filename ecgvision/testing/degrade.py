@@ -36,12 +36,10 @@ def _first_page(pdf_bytes: bytes) -> Iterator[Page]:
         yield open_report(path).page(1)
 
 
-def page_size_mm(pdf_bytes: bytes) -> tuple[float, float]:
-    """(width, height) of the first page."""
-    with _first_page(pdf_bytes) as page:
-        if page.size_mm is None:
-            raise ValueError("the page has no size in mm")
-        return page.size_mm
+def _size_mm(page: Page) -> tuple[float, float]:
+    if page.size_mm is None:
+        raise ValueError("the page has no size in mm")
+    return page.size_mm
 
 
 def rasterise(pdf_bytes: bytes, px_per_mm: float = RENDER_PX_PER_MM, grey: bool = False) -> Pixels:
@@ -58,25 +56,24 @@ def turned(pdf_bytes: bytes, px_per_mm: float, rotation_deg: float, *, grey: boo
     """
     if rotation_deg == 0:
         return rasterise(pdf_bytes, px_per_mm, grey)
-    fine = rasterise(pdf_bytes, 2 * px_per_mm, grey)
-    height, width = (fine.shape[0] + 1) // 2, (fine.shape[1] + 1) // 2
-    # OpenCV's 2 x 2 mean belongs half a pixel up and left of the place it is stored at.
-    centre_y, centre_x = fine.shape[0] / 2, fine.shape[1] / 2
-    angle = np.deg2rad(rotation_deg)
-    cos, sin = 2 * np.cos(angle), 2 * np.sin(angle)
-    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+    with _first_page(pdf_bytes) as page:
+        size_mm = np.array(_size_mm(page))
+        width, height = (max(1, round(length * px_per_mm)) for length in size_mm)
+        glass = Box(0.0, 0.0, width / px_per_mm, height / px_per_mm)
+        fine = page.pixels(2 * px_per_mm, glass, grey=grey)
     # From a pixel of the result to the place on the fine page that lands there; y runs down, so
     # a turn that is clockwise to the eye takes (x, y) to (x cos - y sin, x sin + y cos).
-    back = np.array(
-        [
-            [cos, sin, centre_x - cos * middle_x - sin * middle_y],
-            [-sin, cos, centre_y + sin * middle_x - cos * middle_y],
-        ]
-    )
+    angle = np.deg2rad(rotation_deg)
+    cos, sin = np.cos(angle), np.sin(angle)
+    back = 2 * np.array([[cos, sin], [-sin, cos]])
+    centre = size_mm * px_per_mm / 2
+    # Pixels count from their centres, so 0.5 goes on before and off after; OpenCV's 2 x 2 mean
+    # is stored half a fine pixel down and right of its place, which puts that 0.5 on again.
+    start = 2 * centre - back @ (centre - 0.5)
     return np.asarray(
         cv2.warpAffine(
             cv2.blur(fine, (2, 2)),
-            back,
+            np.column_stack([back, start]),
             (width, height),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
@@ -127,9 +124,10 @@ def scanned(
     grey: bool = False,
     one_bit: bool = False,
 ) -> bytes:
-    """A PDF of the page's own size that holds nothing but a scan of it.
+    """A PDF that holds nothing but a scan of the page.
 
-    The scan is a JPEG, or a 1-bit PNG with `one_bit`; the rest is as in `scanned_pixels`.
+    It is as large as the page to the next whole pixel. The scan is a JPEG, or lossless with
+    `one_bit`; the rest is as in `scanned_pixels`.
     """
     from ecgvision.media.canvas import PdfCanvas
 
@@ -143,7 +141,8 @@ def scanned(
         grey=grey,
         one_bit=one_bit,
     )
-    size_mm = page_size_mm(pdf_bytes)
+    height, width = pixels.shape[:2]
+    size_mm = (width / dpi * MM_PER_INCH, height / dpi * MM_PER_INCH)
     canvas = PdfCanvas(size_mm)
     image = _encoded(pixels, None, jpeg_quality=None if one_bit else jpeg_quality, bits=one_bit)
     canvas.image(image, Box(0.0, 0.0, *size_mm))

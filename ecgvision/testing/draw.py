@@ -271,7 +271,7 @@ def _header_places(
     """
     room_mm = words.header_ends_mm - _LINE_MM
     deep = max(1, int(room_mm / _LINE_MM))
-    top = max(0.5, min(_LINE_MM, words.header_ends_mm - deep * _LINE_MM))
+    top = max(1.5, min(_LINE_MM, words.header_ends_mm - deep * _LINE_MM))
     columns = [b[k : k + deep] for b in words.header for k in range(0, len(b), deep)]
     pitch_mm = min(64.0, (layout.page_mm[0] - left_mm - 5.0) / max(1, len(columns)))
     for column, lines in enumerate(columns):

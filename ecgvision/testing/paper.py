@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SMALL_MM, LARGE_MM = 1.0, 5.0
 _PAGE_EDGE_MM = 2.0
+_DOT_MM = 0.2  # a dot as small as a thin line is wide would not show
 _PINKS: tuple[RGB, RGB] = ((240, 150, 150), (250, 212, 212))
 
 
@@ -120,6 +121,6 @@ def _draw_dots(canvas: PdfCanvas, area: Box, style: GridStyle) -> None:
             major = row % 10 == 0 or column % 10 == 0
             if not major and (row % 2 or column % 2):
                 continue
-            half = (style.major_mm if major else style.minor_mm) / 2
+            half = max(_DOT_MM, style.major_mm if major else style.minor_mm) / 2
             rgb = style.major_rgb if major else style.minor_rgb
             canvas.rect(Box(x - half, y - half, x + half, y + half), rgb)
