@@ -118,8 +118,9 @@ def cut(native: Pixels, own_px_per_mm: float, px_per_mm: float, clip: Box) -> Pi
     if abs(px_per_mm / own_px_per_mm - 1) < _SAME_SCALE:
         return slice_padded(native, round(left), round(top), shape)
     ratio = own_px_per_mm / px_per_mm
-    # Reduce in two steps: a shift and a mild rescaling to a whole multiple, then exact averages.
-    times = max(1, math.floor(ratio + 1e-6))
+    # Reduce in two steps: a shift and a mild enlargement to a whole multiple, which skips no
+    # pixel of a thin trace; then exact averages.
+    times = max(1, math.ceil(ratio - 1e-6))
     fine = (shape[0] * times, shape[1] * times)
     step = ratio / times
     moved = _resampled(native, left, top, step, fine)
