@@ -32,7 +32,10 @@ _CORE = 0.62
 _PEN = 0.38
 # A grid counts as dark as the ink when this share of all dark pixels lies on long thin lines.
 _DARK_GRID_SHARE = 0.45
-_LONG_LINE_MM = 8.0
+_LONG_LINE_MM = 6.0
+# ... on a page of which more than this is dark: traces and print alone stay well below.
+_DARK_PAGE_SHARE = 0.055
+_FRAME_MM = 150.0
 
 
 def ink_of_page(page: Page) -> Pixels:
@@ -171,19 +174,33 @@ def _without_specks(core: Pixels, px_per_mm: float) -> Pixels:
 
 def _without_dark_grid(core: Pixels, px_per_mm: float) -> Pixels:
     """Take out a grid as dark as the ink: long straight lines that are thinner than the pen."""
-    length = round(_LONG_LINE_MM * px_per_mm)
-    across = cv2.morphologyEx(core, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
-    down = cv2.morphologyEx(core, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-    lines = cv2.bitwise_or(across, down)
     dark = cv2.countNonZero(core)
-    if dark == 0 or cv2.countNonZero(lines) < _DARK_GRID_SHARE * dark:
-        return core
-    if _line_count(across, 0) < 12 or _line_count(down, 1) < 12:
-        return core
-    without = core.copy()
+    fullest = int(cv2.reduce(core, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max())
+    if dark < _DARK_PAGE_SHARE * core.size and fullest < _FRAME_MM * px_per_mm:
+        return core  # the usual case: no grid as dark as the ink, and no frame
+    across, down = _long_lines(core, px_per_mm, 0), _long_lines(core, px_per_mm, 1)
+    lines = cv2.countNonZero(cv2.bitwise_or(across, down))
+    if lines < _DARK_GRID_SHARE * dark or min(_line_count(across, 0), _line_count(down, 1)) < 12:
+        return _without_frame(core, across, down, px_per_mm)
+    without = core
     for mask, axis in ((across, 0), (down, 1)):
-        without = _erase_lines(without, mask, axis)
+        without = cv2.bitwise_and(without, _erase_lines(core, mask, px_per_mm, axis))
     return _without_specks(without, px_per_mm)
+
+
+def _long_lines(core: Pixels, px_per_mm: float, axis: int) -> Pixels:
+    """The straight lines of at least `_LONG_LINE_MM` in `core`; small breaks are no end.
+
+    `axis` is the direction across the lines: 0 for lines that run across the page.
+    """
+
+    def bar(length_px: int) -> Pixels:
+        return np.ones((1, length_px) if axis == 0 else (length_px, 1), np.uint8)
+
+    whole = cv2.morphologyEx(core, cv2.MORPH_CLOSE, bar(2 * round(0.3 * px_per_mm) + 1))
+    lines = cv2.morphologyEx(whole, cv2.MORPH_OPEN, bar(round(_LONG_LINE_MM * px_per_mm)))
+    kept: Pixels = cv2.bitwise_and(lines, core)
+    return kept
 
 
 def _line_count(lines: Pixels, axis: int) -> int:
@@ -193,29 +210,47 @@ def _line_count(lines: Pixels, axis: int) -> int:
     return int(np.count_nonzero(np.diff(full.astype(np.int8)) == 1))
 
 
-def _erase_lines(core: Pixels, lines: Pixels, axis: int) -> Pixels:
-    """Erase grid lines but not what crosses them: a line's pixel stays where ink goes on beyond.
-
-    `axis` is the direction across the line: 0 for lines that run across the page.
-    """
-    thickness = _thickness(lines, axis)
-    reach = thickness + 1
+def _erase_lines(core: Pixels, lines: Pixels, px_per_mm: float, axis: int) -> Pixels:
+    """Erase grid lines but not what crosses them: a line's pixel stays where ink goes on beyond."""
+    reach = _thickness(lines, px_per_mm, axis) + 1
     beyond = np.ones((2 * reach + 1, 1) if axis == 0 else (1, 2 * reach + 1), np.uint8)
-    rest = cv2.bitwise_and(core, cv2.bitwise_not(lines * 255))
+    rest = cv2.bitwise_and(core, 1 - lines)
     # A trace through the line has ink on both sides; one along it is thicker than the line.
     bridged = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, beyond)
     thick = cv2.morphologyEx(core, cv2.MORPH_OPEN, np.ones((reach, reach), np.uint8))
-    kept = cv2.bitwise_or(cv2.bitwise_or(rest, bridged), thick)
-    result: Pixels = cv2.bitwise_and(core, kept)
-    return result
+    thick = cv2.dilate(thick, np.ones((3, 3), np.uint8))
+    kept: Pixels = cv2.bitwise_and(core, rest | bridged | thick)
+    return kept
 
 
-def _thickness(lines: Pixels, axis: int) -> int:
-    """The usual thickness of the lines in pixels."""
+def _thickness(lines: Pixels, px_per_mm: float, axis: int) -> int:
+    """The thickness of the thicker lines in pixels; a pen is thicker than a quarter millimetre."""
     flat = lines if axis == 1 else lines.T
     step = np.diff(flat.astype(np.int8), axis=1, prepend=0, append=0)
     runs = np.nonzero(step == -1)[1] - np.nonzero(step == 1)[1]
-    return int(np.median(runs)) if len(runs) else 1
+    if len(runs) == 0:
+        return 1
+    return int(min(np.percentile(runs, 88), max(1.0, 0.25 * px_per_mm)))
+
+
+def _without_frame(core: Pixels, across: Pixels, down: Pixels, px_per_mm: float) -> Pixels:
+    """Take out a grid's frame: ruled lines across the page, and the upright lines between them.
+
+    No trace is straight over 150 mm, for another lead begins before that. Upright bars between
+    the columns stay: they do not reach from one such line to another.
+    """
+    length = round(_FRAME_MM * px_per_mm)
+    if length >= across.shape[1]:
+        return core
+    ruled = cv2.morphologyEx(across, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    levels = np.nonzero(ruled.any(axis=1))[0]
+    if len(levels) < 2 or levels[-1] - levels[0] < 40 * px_per_mm:
+        return core
+    height = int(levels[-1] - levels[0])
+    posts = cv2.morphologyEx(down, cv2.MORPH_OPEN, np.ones((height - 4, 1), np.uint8))
+    frame = cv2.dilate(cv2.bitwise_or(ruled, posts), np.ones((3, 3), np.uint8))
+    result: Pixels = cv2.bitwise_and(core, 1 - frame)
+    return result
 
 
 @dataclass(frozen=True, slots=True)

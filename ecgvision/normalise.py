@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from ecgvision.grid import draw_strokes
 from ecgvision.qrs import beats_window, qrs_times
@@ -252,15 +253,17 @@ def _draw_names(paper: Pixels, page: Page, layout: Layout, px_per_mm: float) -> 
         name = text.text.strip()
         if name not in names or not any(a.contains(*text.box.centre_mm) for a in area):
             continue
-        # Capitals fill about 0.7 of a text box's height; Hershey capitals are 21 units high.
-        height_px = 0.7 * text.box.height_mm * px_per_mm
-        left = round(text.box.left_mm * px_per_mm)
-        bottom = round((text.box.bottom_mm - 0.22 * text.box.height_mm) * px_per_mm)
-        cv2.putText(
-            paper, name, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, height_px / 21, 0, 2, cv2.LINE_AA
-        )
+        _print_name(paper, name, text.box, px_per_mm)
 
 
-def shown_boxes(image: EcgImage, source: Layout) -> EcgImage:
-    """The image with the page's own boxes: for pictures that were cut and not drawn anew."""
-    return replace(image, boxes=source.twelve)
+def _print_name(paper: Pixels, name: str, box: Box, px_per_mm: float) -> None:
+    """Print one lead name into `paper` in place, as high as it stands on the page."""
+    width, height = round(box.width_mm * px_per_mm) + 4, round(box.height_mm * px_per_mm) + 4
+    label = Image.new("L", (2 * width, height), 255)
+    # A printed line's box is about 1.2 times its font's size, and so is Pillow's own font's.
+    font = ImageFont.load_default(size=max(4.0, box.height_mm * px_per_mm / 1.2))
+    ImageDraw.Draw(label).text((0, 0), name, fill=0, font=font)
+    ink = np.asarray(label)
+    top, left = round(box.top_mm * px_per_mm), round(box.left_mm * px_per_mm)
+    area = paper[max(0, top) : top + height, max(0, left) : left + 2 * width]
+    np.minimum(area, ink[: area.shape[0], : area.shape[1]], out=area)

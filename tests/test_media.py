@@ -114,11 +114,13 @@ def test_clip_shows_what_the_page_shows_there(tmp_path):
     canvas.save(tmp_path / "a.pdf")
     page = first_page(tmp_path / "a.pdf")
     whole = page.pixels(10.0, grey=True)
-    assert (page.pixels(10.0, Box(50, 70, 120, 130), grey=True) == whole[700:1300, 500:1200]).all()
+    part = page.pixels(10.0, Box(50, 70, 120, 130), grey=True).astype(int)
+    assert np.abs(part - whole[700:1300, 500:1200]).max() <= 1
     over = page.pixels(10.0, Box(-10, -5, 60, 90.04), grey=True)
     assert over.shape == (950, 700)
     assert (over[:50] == 255).all()
-    assert (over[50:, 100:] == whole[:900, :600]).all()
+    # MuPDF rounds the ends of lines that it cuts: a tenth of a pixel at the most.
+    assert np.abs(over[50:, 100:].astype(int) - whole[:900, :600]).max() <= 25
     assert (page.pixels(10.0, Box(400, 400, 410, 410)) == 255).all()
     # A clip between two pixels is drawn there, not at the nearest pixel.
     edge = PdfCanvas((100, 100))
@@ -240,27 +242,13 @@ def test_scan_with_oblong_pixels_becomes_square(tmp_path):
     assert np.abs(page.pixels().astype(int) - due).mean() < 1
 
 
-def _with_image(path, entries, stream, size=(400, 300), content=None):
-    """A page of 100 x 75 mm that is one image with these dictionary entries."""
-    with pymupdf.open() as document:
-        page = document.new_page(width=283.4646, height=212.5984)
-        xref = document.get_new_xref()
-        document.update_object(
-            xref, f"<</Type/XObject/Subtype/Image/Width {size[0]}/Height {size[1]}{entries}>>"
-        )
-        document.update_stream(xref, stream, new=True, compress=False)
-        for key in ("Filter", "DecodeParms"):
-            if f"/{key}" in entries:
-                value = entries.split(f"/{key}")[1].split("|")[0]
-                document.xref_set_key(xref, key, value)
-        document.xref_set_key(page.xref, "Resources", f"<</XObject<</I0 {xref} 0 R>>>>")
-        body = document.get_new_xref()
-        document.update_object(body, "<<>>")
-        document.update_stream(
-            body, content or b"q 283.4646 0 0 212.5984 0 0 cm /I0 Do Q", new=True
-        )
-        document.xref_set_key(page.xref, "Contents", f"{body} 0 R")
-        document.save(path)
+def _with_image(path, entries, stream):
+    """A page of 100 x 75 mm that is one image of 400 x 300 with these dictionary entries."""
+    canvas = PdfCanvas((100, 75))
+    canvas.image(encoded(np.zeros((3, 3), np.uint8)), Box(0, 0, 100, 75))
+    head = b"/Type/XObject/Subtype/Image/Width 400/Height 300" + entries.encode()
+    canvas._images[0] = b"<<%b/Length %d>>stream\n%b\nendstream" % (head, len(stream), stream)
+    canvas.save(path)
     return path
 
 
@@ -273,16 +261,18 @@ def bilevel():
 
 
 def test_fax_compressed_scan_has_black_ink(tmp_path):
-    tiff = Image.open(io.BytesIO(encoded(bilevel(), "TIFF", compression="group4")))
-    offset, length = tiff.tag_v2[273][0], tiff.tag_v2[279][0]
-    strips = encoded(bilevel(), "TIFF", compression="group4")[offset : offset + length]
-    black_is_1 = "false" if tiff.tag_v2[262] == 0 else "true"
-    entries = (
-        "/BitsPerComponent 1/ColorSpace/DeviceGray/Filter/CCITTFaxDecode|"
-        f"/DecodeParms<</K -1/Columns 400/Rows 300/BlackIs1 {black_is_1}>>|"
-    ).replace("|", " ")
-    path = _with_image(tmp_path / "a.pdf", entries, strips)
-    page = first_page(path)
+    data = encoded(bilevel(), "TIFF", compression="group4")
+    tags = Image.open(io.BytesIO(data)).tag_v2
+    # Code for white means 1 in PDF unless turned; libtiff writes either way round.
+    black_is_1 = "false" if tags[262] == 0 else "true"
+    page = first_page(
+        _with_image(
+            tmp_path / "a.pdf",
+            "/BitsPerComponent 1/ColorSpace/DeviceGray/Filter/CCITTFaxDecode"
+            f"/DecodeParms<</K -1/Columns 400/Rows 300/BlackIs1 {black_is_1}>>",
+            b"".join(data[at : at + n] for at, n in zip(tags[273], tags[279], strict=True)),
+        )
+    )
     assert page.origin == "scan"
     assert (page.pixels(grey=True) == bilevel() * np.uint8(255)).all()
 

@@ -211,15 +211,15 @@ def _png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
-def test_bombs_are_refused_by_their_header(tmp_path):
-    for size in (30_000, 13_400, 12_000):
-        (tmp_path / "a.png").write_bytes(_png_of(size, size))
-        # the last is small enough to be decoded, which then tells that its pixels are missing
-        due = "page-too-large" if size > 13_341 else None
-        if due:
-            assert refusal(tmp_path / "a.png") == due
-    (tmp_path / "b.png").write_bytes(_png_of(300, 300))
-    assert refusal(tmp_path / "b.png") == "image-damaged"
+@pytest.mark.parametrize("side", [13_400, 30_000, 2_000_000])
+def test_bombs_are_refused_by_their_header(tmp_path, side):
+    (tmp_path / "a.png").write_bytes(_png_of(side, side))
+    assert refusal(tmp_path / "a.png") == "page-too-large"
+
+
+def test_image_with_fewer_pixels_than_it_says(tmp_path):
+    (tmp_path / "a.png").write_bytes(_png_of(300, 300))
+    assert refusal(tmp_path / "a.png") == "image-damaged"
 
 
 def test_missing_renderer(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 _CHECK_PX_PER_MM = 30 / 25.4
 _LEAST_MM = 5.0
+# MuPDF cuts lines at the edge of what it draws and then rounds their ends: drawn with a margin,
+# a clip differs from the whole page by less than a tenth of a pixel, and mostly by nothing.
+_MARGIN_PX = 8
 
 
 class PdfFile:
@@ -137,10 +141,10 @@ class Drawn:
         x_scale, y_scale = (px_per_mm * MM_PER_PT * part for part in stretch)
         matrix = pymupdf.Matrix(x_scale, 0, 0, y_scale, _part(x0 - left), _part(y0 - top))
         wanted = pymupdf.Rect(
-            (left - 1) / x_scale,
-            (top - 1) / y_scale,
-            (left + shape[1] + 1) / x_scale,
-            (top + shape[0] + 1) / y_scale,
+            (left - _MARGIN_PX) / x_scale,
+            (top - _MARGIN_PX) / y_scale,
+            (left + shape[1] + _MARGIN_PX) / x_scale,
+            (top + shape[0] + _MARGIN_PX) / y_scale,
         )
         out = paper(shape, grey)
         if (wanted & self.page.rect).is_empty:
@@ -154,9 +158,18 @@ class Drawn:
         _paste(out, scans.array_of(pixmap), pixmap.x - x0, pixmap.y - y0)
         return out
 
+    def _find_losses(self) -> None:
+        """Poppler draws what it can and says nothing; MuPDF tells what is lost."""
+        with losses_refused(self.source, self.number):
+            self._display_list.get_pixmap(
+                matrix=pymupdf.Matrix(0.4, 0.4), colorspace=pymupdf.csGRAY, alpha=0
+            )
+
     def _poppler(self, px_per_mm: float, grey: bool) -> Pixels:
         """The whole page by poppler; the last one is kept, for clips come in series."""
         key = (px_per_mm, grey)
+        if self._by_poppler is None:
+            self._find_losses()
         if self._by_poppler is None or self._by_poppler[0] != key:
             self._by_poppler = None
             self._by_poppler = (key, drawn_by_poppler(self.source, self.number, px_per_mm, grey))
@@ -212,13 +225,11 @@ class ScanReader(VectorReader):
         return cut(self.native(grey), self._px_per_mm, px_per_mm, clip)
 
     def _load(self, grey: bool) -> Pixels:
-        with losses_refused(self._drawn.source, self._drawn.number):
-            own = self._own(grey) if self._trusted is not False else None
-            if own is not None:
-                if self._trusted is None:
-                    self._trusted = self._as_drawn(own)
-                if self._trusted:
-                    return own
+        own = self._own(grey) if self._trusted is not False else None
+        if own is not None and self._trusted is None:
+            self._trusted = self._as_drawn(own)
+        if own is not None and self._trusted:
+            return own
         self._trusted = False
         return self._drawn.pixels(
             self._px_per_mm, Box(0.0, 0.0, *self._size_mm), grey, self._stretch
@@ -228,10 +239,13 @@ class ScanReader(VectorReader):
         image, xref = self._scan.images[0], self._scan.xref
         if xref is None:
             return None
-        try:
+        pixels = None
+        with (
+            losses_refused(self._drawn.source, self._drawn.number),
+            # Where this fails, drawing the page tells whether the file is at fault.
+            suppress(RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase),
+        ):
             pixels = scans.own_pixels(self._drawn.document, xref, image, grey)
-        except (RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase):
-            return None  # drawing it tells whether the file is at fault
         return (
             None if pixels is None else scans.on_page(pixels, image, self._size_px, self._px_per_mm)
         )

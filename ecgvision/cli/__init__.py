@@ -1,0 +1,31 @@
+"""The command `ecgvision`. What a command needs is loaded when it runs: help comes at once."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ecgvision import __version__
+from ecgvision.cli.common import Commands
+from ecgvision.cli.converting import convert
+from ecgvision.cli.formats import formats
+from ecgvision.cli.pages import inspect, sample
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ecgvision")
+def main() -> None:
+    """Turn ECG report pages into normalised 12-lead images.
+
+    Research software, not a medical device.
+
+    Exit codes: 0 all done, 1 a file or page was refused or failed, 2 the command was wrong.
+    """
+    # A page's or file's own characters must not stop a command on a terminal of another alphabet.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+for _command in (convert, inspect, formats, sample):
+    main.add_command(_command)

@@ -1,0 +1,94 @@
+"""What the commands share: how errors look, and the formats that are installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ecgvision.errors import EcgVisionError, PageError, UsageError
+
+if TYPE_CHECKING:
+    from ecgvision.plugins import Format, Formats
+
+
+class WrongCommand(click.ClickException):
+    """Ends the command with exit code 2: what was asked for cannot be."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group whose commands end in one line, not a traceback, for errors raised on purpose."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise WrongCommand(printable(str(error))) from error
+        except EcgVisionError as error:
+            raise click.ClickException(described(error)) from error
+
+
+def described(error: EcgVisionError) -> str:
+    """The error's sentence on one line, its reason code in brackets at the end."""
+    # A page's error has its code in the message.
+    text = str(error) if isinstance(error, PageError) else f"{error} [{error.code}]"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """The text on one line: file names may hold line ends and commands to the terminal.
+
+    >>> printable("a\\nb \\x1b[31mred")
+    'a\\\\nb \\\\x1b[31mred'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def error_line(text: str) -> None:
+    """One line on stderr, clear of a progress bar that may stand there."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[2K", err=True, nl=False)
+    click.echo(text, err=True)
+
+
+def installed_formats(*, warn: bool = True) -> Formats:
+    """All installed formats; broken plugins are named on stderr, and the rest works."""
+    from ecgvision.plugins import load_formats
+
+    formats = load_formats()
+    if warn:
+        for broken in formats.broken:
+            error_line(f"warning: plugin {printable(f'{broken.name} is broken: {broken.reason}')}")
+    return formats
+
+
+def one_format(name: str, layout: Path | None) -> Format:
+    """The format of that name, or the one in a layout file for "custom"."""
+    from ecgvision.conversion import AUTO, choose_formats
+
+    if name.lower() == AUTO:
+        raise UsageError("name one format here; `ecgvision formats list` shows them")
+    installed_formats()
+    return choose_formats(name, layout)[0]
+
+
+def check_output(path: Path, *, force: bool, source: Path | None = None) -> None:
+    """Raise unless `path` may be written: not over the input, over others only with `force`."""
+    if source is not None and os.path.realpath(path) == os.path.realpath(source):
+        raise UsageError(f"-o {str(path)!r} is the input; choose another name")
+    if path.is_dir():
+        raise UsageError(f"-o {str(path)!r} is a folder; name a file")
+    if not force and os.path.lexists(path):
+        raise PageError(
+            "output-exists",
+            path,
+            None,
+            expected="no file of that name",
+            found="one",
+            hint="use --force to replace it, or another name",
+        )

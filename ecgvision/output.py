@@ -1,0 +1,234 @@
+"""Files in and out: finds the reports to convert, names their outputs, writes them whole or not.
+
+Nothing is ever half written: data goes to a temporary file beside its place and is renamed.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import secrets
+import stat
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecgvision.errors import EcgVisionError, UsageError
+
+if TYPE_CHECKING:
+    from ecgvision.types import Pixels
+
+ENDINGS = frozenset({".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+"""Endings of the files that are picked up in folders; a file named by itself may have any."""
+
+# Level 1 to 3 is several times quicker than 9, and line drawings hardly get smaller beyond it.
+_PNG_LEVEL = 3
+# Signature and IHDR chunk: what may follow them is ours to choose.
+_PNG_HEAD_BYTES = 8 + 25
+
+
+class OutputError(EcgVisionError):
+    """An output file cannot be written."""
+
+    code = "output-unwritable"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file to convert; its outputs go to the sub-folder `relative` of the output folder."""
+
+    source: Path
+    relative: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputNames:
+    """The two files that one page gives."""
+
+    png: Path
+    json: Path
+
+
+def output_names(
+    source: Path, page_number: int, out_dir: Path, base: Path | None = None
+) -> OutputNames:
+    """Where a page's files go: `<stem>` for page 1, `<stem>-p2` and so on, in `out_dir / base`.
+
+    >>> output_names(Path("in/a.b.pdf"), 2, Path("out")).png.as_posix()
+    'out/a.b-p2.png'
+    """
+    stem = source.stem if page_number == 1 else f"{source.stem}-p{page_number}"
+    folder = out_dir / (base or Path())
+    return OutputNames(folder / f"{stem}.png", folder / f"{stem}.json")
+
+
+# --- finding ----------------------------------------------------------------------------------
+
+
+def find_jobs(paths: Iterable[str | Path], out_dir: Path | None = None) -> list[Job]:
+    """The files that `paths` name: files as they are, folders with all below, patterns expanded.
+
+    What was found in a folder, or by a pattern, keeps its sub-folder. `out_dir` is left out where
+    it lies in a searched folder, as its pictures are no reports. Raises `UsageError` for a path
+    that gives no file.
+    """
+    jobs: dict[tuple[str, Path], Job] = {}
+    for path in paths:
+        found = list(_jobs_of(Path(path), out_dir))
+        if not found:
+            endings = " ".join(sorted(ENDINGS))
+            raise UsageError(f"no reports in {str(path)!r}; looked for files ending in {endings}")
+        for job in found:
+            jobs.setdefault((os.path.abspath(job.source), job.relative), job)
+    return list(jobs.values())
+
+
+def _jobs_of(path: Path, out_dir: Path | None) -> Iterator[Job]:
+    if path.is_dir():
+        if out_dir is not None and _real(path) == _real(out_dir):
+            raise UsageError(
+                f"{str(path)!r} is searched for reports and cannot take the output, which would be "
+                "read as reports next time; name another folder with -o"
+            )
+        yield from _in_folder(path, Path(), out_dir)
+    elif os.path.lexists(path):
+        if not _maybe_file(path):
+            raise UsageError(f"{str(path)!r} is neither a file nor a folder")
+        yield Job(path)
+    elif glob.has_magic(str(path)):
+        yield from _by_pattern(path, out_dir)
+    else:
+        raise UsageError(f"{str(path)!r} does not exist; check the path")
+
+
+def _in_folder(top: Path, base: Path, out_dir: Path | None) -> Iterator[Job]:
+    """All reports below a folder, in order; links to folders are not followed: they may loop.
+
+    A folder that cannot be listed comes as a job of its own, so that it is not lost silently.
+    """
+    closed: list[Path] = []
+    skipped = out_dir and _real(out_dir)
+    for folder, folders, files in os.walk(
+        top, onerror=lambda error: closed.append(Path(error.filename))
+    ):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if _real(here / name) != skipped)
+        relative = base / here.relative_to(top)
+        for name in sorted(files):
+            if _is_report(here / name):
+                yield Job(here / name, relative)
+    yield from (Job(path, base / path.relative_to(top).parent) for path in closed)
+
+
+def _by_pattern(pattern: Path, out_dir: Path | None) -> Iterator[Job]:
+    root = Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    skipped = out_dir and _real(out_dir)
+    if skipped == _real(root):
+        skipped = None
+    for name in sorted(glob.glob(str(pattern), recursive=True)):
+        found = Path(name)
+        if skipped and skipped in (_real(found), *_real(found).parents):
+            continue
+        relative = found.relative_to(root).parent
+        if ".." in relative.parts:  # would lead out of the output folder
+            relative = Path()
+        if found.is_dir() and "**" not in pattern.parts:
+            yield from _in_folder(found, relative / found.name, out_dir)
+        elif not found.is_dir() and _is_report(found):
+            yield Job(found, relative)
+
+
+def _is_report(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and _maybe_file(path)
+
+
+def _maybe_file(path: Path) -> bool:
+    """False for pipes and devices, which may block for ever; a broken link is tried and named."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def png_bytes(pixels: Pixels, px_per_mm: float) -> bytes:
+    """(H, W) grey or (H, W, 3) RGB ``uint8`` as a PNG that knows its resolution, nothing else."""
+    import cv2
+    import numpy as np
+
+    if pixels.ndim == 3:
+        pixels = np.ascontiguousarray(pixels[:, :, ::-1])  # OpenCV stores blue first
+    done, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    if not done:
+        raise OutputError(f"cannot encode an image of {pixels.shape[1]} x {pixels.shape[0]} pixels")
+    data = encoded.tobytes()
+    per_metre = round(px_per_mm * 1000)
+    return data[:_PNG_HEAD_BYTES] + _phys_chunk(per_metre) + data[_PNG_HEAD_BYTES:]
+
+
+def _phys_chunk(px_per_metre: int) -> bytes:
+    body = b"pHYs" + struct.pack(">IIB", px_per_metre, px_per_metre, 1)
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def json_bytes(value: Any) -> bytes:
+    """UTF-8; a file name's undecodable bytes come out as JSON's own escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def write_png(path: Path, pixels: Pixels, px_per_mm: float) -> None:
+    """Write the picture whole or not at all; raises `OutputError`."""
+    write_files({path: png_bytes(pixels, px_per_mm)})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write the value whole or not at all; raises `OutputError`."""
+    write_files({path: json_bytes(value)})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, with their folders; raises `OutputError`.
+
+    All are on disk under temporary names before the first is renamed, so that a full disk leaves
+    neither a part of a file nor one file without the other. Existing files are replaced.
+    """
+    staged: dict[Path, Path] = {}
+    path = Path()
+    try:
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Short, as the final name may already be as long as the file system allows.
+            staged[path] = path.parent / f".ecgvision-{secrets.token_hex(6)}.tmp"
+            _write_through(staged[path], data)
+        for path in files:
+            if path.is_dir():  # before the first of them is renamed
+                raise IsADirectoryError(0, "a folder has that name")
+        for path, temporary in staged.items():
+            temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or type(error).__name__}; "
+            "check permissions and free space, or choose another folder with -o"
+        ) from error
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
