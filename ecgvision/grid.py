@@ -36,6 +36,8 @@ _LONG_LINE_MM = 6.0
 # ... on a page of which more than this is dark: traces and print alone stay well below.
 _DARK_PAGE_SHARE = 0.055
 _FRAME_MM = 150.0
+_MANY_SPECKS = 100
+_SPECK_MM = 1.5
 
 
 def ink_of_page(page: Page) -> Pixels:
@@ -88,7 +90,7 @@ def ink_of_pixels(pixels: Pixels, px_per_mm: float) -> Pixels:
     reach = np.ones((2 * max(2, round(0.25 * px_per_mm)) + 1,) * 2, np.uint8)
     for _ in range(2):  # from the core outwards, along what is darker than the grid
         near = cv2.bitwise_and(cv2.dilate(near, reach), pen)
-    near = _without_dark_grid(near, px_per_mm)
+    near = _without_specks(_without_dark_grid(near, px_per_mm), px_per_mm)
     near = cv2.dilate(near, np.ones((3, 3), np.uint8))
     kept = cv2.bitwise_and(darkness, darkness, mask=near)
     inverted: Pixels = cv2.bitwise_not(kept)
@@ -161,12 +163,20 @@ def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
 
 
 def _without_specks(core: Pixels, px_per_mm: float) -> Pixels:
-    """Drop specks smaller than a tenth of a square millimetre: noise, dots of a dotted grid."""
+    """Drop specks when there are many and they are little of the ink: noise, crossings of a grid.
+
+    A thin trace that has come apart into dashes is not specks: they are most of its ink.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
-    if count < 2:
+    if count < _MANY_SPECKS:
         return core
-    least = 0.1 * px_per_mm**2
-    keep = (stats[:, cv2.CC_STAT_AREA] >= least).astype(np.uint8)
+    size = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
+    area = stats[:, cv2.CC_STAT_AREA]
+    speck = size < _SPECK_MM * px_per_mm
+    speck[0] = False
+    if speck.sum() < _MANY_SPECKS or area[speck].sum() > 0.3 * area[1:].sum():
+        return core
+    keep = (~speck).astype(np.uint8)
     keep[0] = 0
     kept: Pixels = keep[labels]
     return kept
@@ -185,7 +195,7 @@ def _without_dark_grid(core: Pixels, px_per_mm: float) -> Pixels:
     without = core
     for mask, axis in ((across, 0), (down, 1)):
         without = cv2.bitwise_and(without, _erase_lines(core, mask, px_per_mm, axis))
-    return _without_specks(without, px_per_mm)
+    return without
 
 
 def _long_lines(core: Pixels, px_per_mm: float, axis: int) -> Pixels:
@@ -218,19 +228,24 @@ def _erase_lines(core: Pixels, lines: Pixels, px_per_mm: float, axis: int) -> Pi
     # A trace through the line has ink on both sides; one along it is thicker than the line.
     bridged = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, beyond)
     thick = cv2.morphologyEx(core, cv2.MORPH_OPEN, np.ones((reach, reach), np.uint8))
+    # A steep limb may be as thin as a line for a small box: what joins its thick parts is kept.
+    along = 2 * round(0.75 * px_per_mm) + 1
+    thick = cv2.morphologyEx(
+        thick, cv2.MORPH_CLOSE, np.ones((1, along) if axis == 0 else (along, 1), np.uint8)
+    )
     thick = cv2.dilate(thick, np.ones((3, 3), np.uint8))
     kept: Pixels = cv2.bitwise_and(core, rest | bridged | thick)
     return kept
 
 
 def _thickness(lines: Pixels, px_per_mm: float, axis: int) -> int:
-    """The thickness of the thicker lines in pixels; a pen is thicker than a quarter millimetre."""
+    """The thickness of the thicker lines in pixels; 0.17 mm at most, for pens are thicker."""
     flat = lines if axis == 1 else lines.T
     step = np.diff(flat.astype(np.int8), axis=1, prepend=0, append=0)
     runs = np.nonzero(step == -1)[1] - np.nonzero(step == 1)[1]
     if len(runs) == 0:
         return 1
-    return int(min(np.percentile(runs, 88), max(1.0, 0.25 * px_per_mm)))
+    return int(min(np.percentile(runs, 88), max(1, round(0.17 * px_per_mm))))
 
 
 def _without_frame(core: Pixels, across: Pixels, down: Pixels, px_per_mm: float) -> Pixels:

@@ -159,8 +159,10 @@ def _error(name: str, key: str, expected: str, found: str) -> LayoutError:
 
 
 def _info(table: FormatTable) -> FormatInfo:
-    values = {key: getattr(table, key) for key in FormatTable.model_fields}
-    return FormatInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {key: getattr(table, key) for key in FormatTable.model_fields}
+    for key in ("aliases", "header_text", "grid_rgb"):
+        values[key] = tuple(values[key])
+    return FormatInfo(**values)
 
 
 def _layout(name: str, key: str, table: LayoutTable) -> Layout:
@@ -227,9 +229,8 @@ def _lead_box(name: str, key: str, table: LeadTable) -> LeadBox:
     if right <= left or bottom <= top:
         raise _error(name, f"{key}.box_mm", "[left, top, right, bottom]", _value(table.box_mm))
     box = Box(left, top, right, bottom)
-    return LeadBox(
-        table.lead, box, table.start_s, table.stop_s, table.rhythm_strip, table.name_mm
-    )
+    span_s = (table.start_s, table.stop_s)
+    return LeadBox(table.lead, box, *span_s, table.rhythm_strip, table.name_mm)
 
 
 _EXPECTED = {
@@ -395,5 +396,5 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value).replace("\x7f", "\\u007f")
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value if isinstance(value, int) else float(value))
     return f"[{', '.join(_value(one) for one in value)}]"

@@ -77,14 +77,14 @@ def find_jobs(paths: Iterable[str | Path], out_dir: Path | None = None) -> list[
     it lies in a searched folder, as its pictures are no reports. Raises `UsageError` for a path
     that gives no file.
     """
-    jobs: dict[tuple[str, Path], Job] = {}
+    jobs: dict[tuple[Path, Path], Job] = {}
     for path in paths:
         found = list(_jobs_of(Path(path), out_dir))
         if not found:
             endings = " ".join(sorted(ENDINGS))
             raise UsageError(f"no reports in {str(path)!r}; looked for files ending in {endings}")
         for job in found:
-            jobs.setdefault((os.path.abspath(job.source), job.relative), job)
+            jobs.setdefault((Path.cwd() / job.source, job.relative), job)
     return list(jobs.values())
 
 
@@ -130,7 +130,8 @@ def _by_pattern(pattern: Path, out_dir: Path | None) -> Iterator[Job]:
     skipped = out_dir and _real(out_dir)
     if skipped == _real(root):
         skipped = None
-    for name in sorted(glob.glob(str(pattern), recursive=True)):
+    # Not Path.glob: it takes no absolute pattern, and finds hidden files.
+    for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207
         found = Path(name)
         if skipped and skipped in (_real(found), *_real(found).parents):
             continue

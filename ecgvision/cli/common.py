@@ -41,10 +41,10 @@ def described(error: EcgVisionError) -> str:
 
 
 def printable(text: str) -> str:
-    """The text on one line: file names may hold line ends and commands to the terminal.
+    r"""The text on one line: file names may hold line ends and commands to the terminal.
 
-    >>> printable("a\\nb \\x1b[31mred")
-    'a\\\\nb \\\\x1b[31mred'
+    >>> print(printable("a\nb \x1b[31mred"))
+    a\nb \x1b[31mred
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
