@@ -102,9 +102,7 @@ def _span(stroke: Stroke) -> _Span:
 
 def stroke_arrangement(evidence: Evidence) -> Arrangement | None:
     """Rows and columns from where the strokes end; None where those do not tell."""
-    spans = [_span(s) for s in trace_strokes(evidence.page) if len(s.points_mm) > 5]
-    leads = [s for s in spans if s.right_mm - s.left_mm >= LEAST_LEAD_MM]
-    rows = _grouped(leads)
+    rows = _stroke_rows(evidence.page)
     counts = [len(row) for row in rows]
     columns = max(counts, default=0)
     if columns == 0 or any(_overlap(row) for row in rows):
@@ -123,7 +121,7 @@ def stroke_arrangement(evidence: Evidence) -> Arrangement | None:
     pulse = _stroke_pulse(evidence.page, rows, starts[0])
     levels = [median(s.level_mm for s in row) for row in rows]
     return Arrangement(
-        baselines_mm=_on_feet(levels, pulse),
+        baselines_mm=on_feet(levels, pulse),
         strips=strips,
         starts_mm=starts,
         column_mm=median(widths),
@@ -132,6 +130,21 @@ def stroke_arrangement(evidence: Evidence) -> Arrangement | None:
         separators=_bars_between(evidence, starts),
         columns_from="the ends of the strokes",
     )
+
+
+def stroke_ends(page: Page) -> tuple[float, float, Pulse | None] | None:
+    """(left end, right end, pulse) of a vector page's rows, however their strokes are cut."""
+    rows = _stroke_rows(page)
+    if not rows:
+        return None
+    left = median(row[0].left_mm for row in rows)
+    right = median(max(span.right_mm for span in row) for row in rows)
+    return left, right, _stroke_pulse(page, rows, left)
+
+
+def _stroke_rows(page: Page) -> list[list[_Span]]:
+    spans = [_span(s) for s in trace_strokes(page) if len(s.points_mm) > 5]
+    return _grouped([s for s in spans if s.right_mm - s.left_mm >= LEAST_LEAD_MM])
 
 
 def _grouped(spans: Sequence[_Span]) -> list[list[_Span]]:
@@ -183,7 +196,7 @@ def _is_pulse(stroke: Stroke) -> bool:
     return level >= 0.25 * width and max(y.max() - y[0], y.max() - y[-1]) < 0.1 * height
 
 
-def _on_feet(levels: Sequence[float], pulse: Pulse | None) -> tuple[float, ...]:
+def on_feet(levels: Sequence[float], pulse: Pulse | None) -> tuple[float, ...]:
     """The rows' baselines: a pulse stands on 0 mV exactly, a trace's median only about there."""
     if pulse and len(pulse.feet_mm) == len(levels):
         return pulse.feet_mm

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from ecgvision.columns import measured_columns
 from ecgvision.evidence import Evidence, Row, gather, rescaled
 from ecgvision.types import FormatInfo, Layout, Match, Page
 
@@ -21,6 +22,7 @@ _MOST_OFFSET_MM = 14.0
 _EDGE_SLACK_MM = 2.0
 _PAGE_SLACK_MM = 22.0
 _BAR_SLACK_MM = 2.5
+_COLUMN_SLACK_MM = 3.0
 # Without a known scale, what is measured in the guessed scale may be this much off.
 _SCALE_RANGE = (0.55, 1.6)
 
@@ -94,11 +96,11 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
         return _no(evidence, layout, *_rows_text(evidence, layout))
     edges = _fit_edges(layout, rows)
     if edges is None:
-        due = _due_edges(layout)[0]
+        left, rights = _due_edges(layout)[0]
         return _no(
             evidence,
             layout,
-            f"looked for rows {due[1] - due[0]:.1f} mm wide from x = {due[0]:.1f} mm, "
+            f"looked for rows {_median(rights) - left:.1f} mm wide from x = {left:.1f} mm, "
             f"found {_median([r.right_mm - r.left_mm for r in rows.rows]):.1f} mm "
             f"from {_median([r.left_mm for r in rows.rows]):.1f} mm",
         )
@@ -109,7 +111,9 @@ def _scored(
     evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[float, float]
 ) -> Match:
     dx_mm, edge_error_mm = edges
-    placed = _placed(layout, rows, dx_mm)
+    columns = measured_columns(evidence, _placed(layout, rows, dx_mm))
+    placed = columns.layout
+    dx_mm = placed.boxes[0].box.left_mm - layout.boxes[0].box.left_mm
     notes = [
         f"{len(rows.rows)} rows of ink within {rows.worst_mm:.1f} mm of their places",
         f"their ends within {edge_error_mm:.1f} mm",
@@ -118,6 +122,10 @@ def _scored(
     score -= 0.25 * min(1.0, rows.worst_mm / layout.row_slack_mm)
     score -= 0.10 * min(1.0, (abs(dx_mm) + abs(rows.dy_mm)) / (2 * _MOST_OFFSET_MM))
     score -= 0.15 * edge_error_mm / _EDGE_SLACK_MM
+    score -= 0.15 * min(1.0, columns.stray_mm / _COLUMN_SLACK_MM)
+    if columns.unseen:
+        score *= 0.75
+        notes.append(f"{columns.unseen} columns do not begin where they are due")
     if layout.grid is not None and evidence.page.origin == "vector":
         has_grid = evidence.grid_mm is not None
         if has_grid != layout.grid:
@@ -245,26 +253,27 @@ def _median(values: Sequence[float]) -> float:
 # --- edges ------------------------------------------------------------------------------------
 
 
-def _due_edges(layout: Layout) -> list[tuple[float, float]]:
-    """Where rows of ink may begin and end: with the calibration pulse and without it."""
+def _due_edges(layout: Layout) -> list[tuple[float, tuple[float, ...]]]:
+    """Where rows of ink may begin, with the pulse and without, and where each of them ends."""
     left = min(b.box.left_mm for b in layout.boxes)
-    right = _median([max(b.box.right_mm for b in row) for row in layout.rows])
+    rights = tuple(max(b.box.right_mm for b in row) for row in layout.rows)
     if layout.pulse_mm is None:
-        return [(left, right)]
-    return [(min(left, layout.pulse_mm[0]), right), (left, right)]
+        return [(left, rights)]
+    return [(min(left, layout.pulse_mm[0]), rights), (left, rights)]
 
 
 def _fit_edges(layout: Layout, rows: _RowFit) -> tuple[float, float] | None:
     """(dx, how far the ends are off) in mm, or None where the rows are of another width."""
     left = _median([row.left_mm for row in rows.rows])
-    right = _median([row.right_mm for row in rows.rows])
     best: tuple[float, float] | None = None
-    for due_left, due_right in _due_edges(layout):
-        error = abs((right - left) - (due_right - due_left)) / 2
-        dx = ((left - due_left) + (right - due_right)) / 2
-        if error <= _EDGE_SLACK_MM and abs(dx) <= _MOST_OFFSET_MM:
-            if best is None or error < best[1]:
-                best = (dx, error)
+    for due_left, due_rights in _due_edges(layout):
+        beyond = [row.right_mm - due for row, due in zip(rows.rows, due_rights, strict=True)]
+        right_shift, left_shift = _median(beyond), left - due_left
+        error = abs(right_shift - left_shift) / 2
+        dx = (right_shift + left_shift) / 2
+        fits = error <= _EDGE_SLACK_MM and abs(dx) <= _MOST_OFFSET_MM
+        if fits and (best is None or error < best[1]):
+            best = (dx, error)
     return best
 
 
@@ -274,8 +283,8 @@ def _scaled_by_extent(evidence: Evidence, layout: Layout) -> Evidence | None:
     if len(strong) < len(layout.rows):
         return None
     widest = _median(sorted(row.right_mm - row.left_mm for row in strong)[-len(layout.rows) :])
-    for left, right in _due_edges(layout):
-        factor = (right - left) / widest
+    for left, rights in _due_edges(layout):
+        factor = (_median(rights) - left) / widest
         if not _SCALE_RANGE[0] < factor < _SCALE_RANGE[1]:
             continue
         tried = rescaled(evidence, factor)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ecgvision import grid as grid_module
 from ecgvision.media.views import levelled, scaled, turned
-from ecgvision.strokes import grid_pitch_mm, joined, sorted_strokes, trace_strokes
+from ecgvision.strokes import grid_pitch_mm, sorted_strokes
 from ecgvision.types import LEADS, Match, Page
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ MASK_PX_PER_MM = 6.0
 # A run of ink no higher than this is a trace going across, not a QRS, a bar or a letter's stem.
 _THIN_MM = 1.2
 _MOST_SKEW_DEG = 3.5
+# Past its last thin run a row goes on through ink at most this far from its baseline, over gaps
+# no wider than this.
+_END_BAND_MM = 8.0
+_END_GAP_MM = 1.5
 # A page whose size nobody knows is taken for this wide until its scale is measured.
 _GUESSED_WIDTH_MM = 280.0
 
@@ -257,7 +261,7 @@ def _rows(mask: Bools, px_per_mm: float) -> tuple[Row, ...]:
         near = np.abs(y / px_per_mm * bins_per_mm - peak - 0.5) <= 4
         found = _row(x[near] / px_per_mm, y[near] / px_per_mm)
         if found is not None:
-            rows.append(found)
+            rows.append(_to_its_ends(found, mask, px_per_mm))
     return tuple(rows)
 
 
@@ -277,12 +281,30 @@ def _row(x_mm: Floats, y_mm: Floats) -> Row | None:
     long = [piece for piece in pieces if len(piece) >= 4]
     if not long:
         return None
-    left, right = long[0][0] / 2, (long[-1][-1] + 1) / 2
+    left = float(x_mm[x_mm * 2 >= long[0][0]].min())
+    right = float(x_mm[x_mm * 2 < long[-1][-1] + 1].max())
     if right - left < 60:
         return None
     coverage = sum(len(piece) for piece in long) / ((right - left) * 2)
     ruled = bool(np.percentile(y_mm, 98) - np.percentile(y_mm, 2) < 0.25)
     return Row(float(np.median(y_mm)), float(left), float(right), float(coverage), ruled)
+
+
+def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
+    """The row with its ends where its ink ends: it may end on a steep or a high part."""
+    top = max(0, round((row.baseline_mm - _END_BAND_MM) * px_per_mm))
+    bottom = round((row.baseline_mm + _END_BAND_MM) * px_per_mm)
+    inked = np.nonzero(mask[top:bottom].any(axis=0))[0] / px_per_mm
+    left, right = row.left_mm, row.right_mm
+    for x in inked[inked > right]:
+        if x - right > _END_GAP_MM:
+            break
+        right = float(x) + 1 / px_per_mm
+    for x in inked[inked < left][::-1]:
+        if left - x > _END_GAP_MM:
+            break
+        left = float(x)
+    return replace(row, left_mm=left, right_mm=right)
 
 
 def _bars(mask: Bools, px_per_mm: float) -> tuple[float, ...]:
@@ -305,13 +327,4 @@ def lead_names(page: Page) -> tuple[tuple[str, float, float], ...]:
         lead = spelt.get(text.text.strip().lower())
         if lead:
             found.append((lead, *text.box.centre_mm))
-    return tuple(found)
-
-
-def stroke_columns(page: Page) -> tuple[tuple[float, float, float], ...]:
-    """(left, right, level) in mm of every trace stroke of a vector page."""
-    found = []
-    for stroke in joined(trace_strokes(page)):
-        x, y = stroke.points_mm[:, 0], stroke.points_mm[:, 1]
-        found.append((float(x.min()), float(x.max()), float(np.median(y))))
     return tuple(found)

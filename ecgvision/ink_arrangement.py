@@ -24,8 +24,10 @@ from ecgvision.arrangement import (
     Arrangement,
     NotFoundError,
     Pulse,
+    on_feet,
     printed_names,
     split,
+    stroke_ends,
 )
 from ecgvision.evidence import Evidence, Row
 
@@ -56,14 +58,18 @@ def ink_arrangement(evidence: Evidence) -> Arrangement:
         raise NotFoundError(f"rows at about equal distances: found at {levels} mm")
     pulse = ink_pulse(evidence, rows)
     left = pulse.begins_mm if pulse else median(row.left_mm for row in rows)
-    columns = _ink_columns(evidence, rows, left, median(row.right_mm for row in rows))
+    right = median(row.right_mm for row in rows)
+    strokes = stroke_ends(evidence.page)
+    if strokes is not None:  # one stroke may run through several leads, but its ends are exact
+        left, right, pulse = strokes
+    columns = _ink_columns(evidence, rows, left, right)
     if columns is None:
         raise NotFoundError(
             "where the columns begin: no ends of strokes, upright bars, gaps that all rows share "
             "or lead names tell"
         )
     return Arrangement(
-        baselines_mm=tuple(row.baseline_mm for row in rows),
+        baselines_mm=on_feet([row.baseline_mm for row in rows], pulse),
         strips=len(rows) - columns.rows,
         starts_mm=columns.starts_mm,
         column_mm=median(b - a for a, b in zip(columns.starts_mm, columns.ends_mm, strict=True)),
@@ -152,7 +158,7 @@ def _row_pulse(evidence: Evidence, row: Row) -> Pulse | None:
         begins = right + 1 + int(ink.argmax()) + _HALF_PEN_MM * scale if ink.any() else right
     else:  # the trace goes on from the pulse's second foot, as long as the first one
         right = begins = end + foot_px
-    return Pulse(left, (first + right) / scale, level, (first + begins) / scale)
+    return Pulse(left, float(first + right) / scale, level, float(first + begins) / scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +260,7 @@ def _columns_of_names(
         return None
     pitch = (groups[-1][0] - groups[0][0]) / (len(groups) - 1)
     starts = tuple(left + k * pitch for k in range(len(groups)))
-    if abs(starts[-1] + pitch - right) > 2 * COLUMN_SLACK_MM:
+    if abs(starts[-1] + pitch - right) > COLUMN_SLACK_MM:
         return None
     # Rows with a name in every column hold the twelve leads.
     return Columns(starts, (*starts[1:], right), min(len(g) for g in groups), _BY_NAMES)

@@ -77,7 +77,7 @@ class PageFacts:
     def as_text(self) -> str:
         sections = (
             self._heading(),
-            _section("texts, x and y in mm", [f"{x:7.1f} {y:7.1f}  {t}" for t, x, y in self.texts]),
+            _section("texts, x and y in mm", [_text_line(*text) for text in self.texts]),
             _section("strokes", [_stroke_line(group) for group in self.strokes]),
             _section("rows of ink, mm", [_row_line(row) for row in self.rows]),
             _section("lead names", [f"{n} at {x:.1f}, {y:.1f} mm" for n, x, y in self.names]),
@@ -112,6 +112,11 @@ class PageFacts:
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
     return [f"  {title}: {len(lines)}", *(f"    {line}" for line in lines)] if lines else []
+
+
+def _text_line(text: str, x: float, y: float) -> str:
+    # A page's words may hold anything, also what would steer the terminal they are shown in.
+    return f"{x:7.1f} {y:7.1f}  {''.join(c if c.isprintable() else '?' for c in text)}"
 
 
 def _stroke_line(group: StrokeGroup) -> str:

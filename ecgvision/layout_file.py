@@ -97,12 +97,11 @@ class LayoutFile(_Table):
 _TABLES: dict[str, type[_Table]] = {
     "": LayoutFile, "format": FormatTable, "layout": LayoutTable, "lead": LeadTable,
 }  # fmt: skip
-# The keys that speak of a regular grid, and those of them it cannot do without.
+# The keys that speak of a regular grid.
 _GRID_KEYS = (
     "rows", "baselines_mm", "left_mm", "column_s", "column_pitch_mm", "column_mm",
     "row_height_mm", "rhythm", "rhythm_baselines_mm", "rhythm_s", "name_offset_mm",
 )  # fmt: skip
-_GRID_NEEDS = ("baselines_mm", "left_mm", "column_s")
 _COMMON_KEYS = (
     "speed_mm_per_s", "gain_mm_per_mv", "grid", "row_slack_mm", "pulse_mm", "separators",
 )  # fmt: skip
@@ -186,7 +185,7 @@ def _layout(name: str, key: str, table: LayoutTable) -> Layout:
 
 
 def _check_grid(name: str, key: str, table: LayoutTable) -> None:
-    for needed in _GRID_NEEDS:
+    for needed in ("baselines_mm", "left_mm", "column_s"):
         if getattr(table, needed) is None:
             raise _error(name, f"{key}.{needed}", "a value, for the layout has rows", "nothing")
     for leads, baselines, what in (

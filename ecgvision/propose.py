@@ -129,7 +129,7 @@ def _checked(page: Page, layout: Layout) -> Layout:
 
 
 def _scaled(evidence: Evidence, log: _Log) -> tuple[Evidence, Arrangement]:
-    """The plan of the page's leads, in true mm."""
+    """The evidence and the arrangement of the leads in it, in true mm."""
     plan = _arrangement(evidence)
     if evidence.scale_from is not None:
         what = {"pdf": "the PDF", "image": "the image's resolution", "grid": "the grid"}
@@ -143,15 +143,15 @@ def _scaled(evidence: Evidence, log: _Log) -> tuple[Evidence, Arrangement]:
     return evidence, _arrangement(evidence)
 
 
-# --- from the plan to a layout ----------------------------------------------------------------
-
-
 def _arrangement(evidence: Evidence) -> Arrangement:
     if evidence.page.origin == "vector":
         plan = stroke_arrangement(evidence)
         if plan is not None:
             return plan
     return ink_arrangement(evidence)
+
+
+# --- from the plan to a layout ----------------------------------------------------------------
 
 
 def _layout(evidence: Evidence, plan: Arrangement, log: _Log) -> Layout:
