@@ -46,7 +46,10 @@ def find_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
 
 def _likely_turns(page: Page) -> tuple[int, ...]:
     """The ways up worth trying: long rows of ink run across an upright or upside-down page."""
-    if sum(_strong(row) and row.coverage > 0.5 for row in gather(page, 0).rows) >= 3:
+    evidence = gather(page, 0)
+    long_mm = 0.6 * _page_mm(evidence)[0]  # a page on its side shows rows of bars and names
+    long = [r for r in evidence.rows if r.right_mm - r.left_mm >= long_mm and r.coverage > 0.5]
+    if len(long) >= 3:
         return (0, 2)
     return (0, 1, 3)
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ecgvision.testing.contract import FormatContract as FormatContract
     from ecgvision.testing.degrade import as_jpeg as as_jpeg
     from ecgvision.testing.degrade import as_png as as_png
     from ecgvision.testing.degrade import ink_truth as ink_truth
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ecgvision.testing.synthetic import synthetic_ecg as synthetic_ecg
 
 _NAMES = {
+    "contract": ("FormatContract",),
     "degrade": (
         "as_jpeg",
         "as_png",

@@ -1,0 +1,5 @@
+from ecgvision.testing import FormatContract
+
+
+class TestGeMuse(FormatContract):
+    format_id = "ge-muse"
