@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 if TYPE_CHECKING:
     from ecgvision.conversion import Conversion as Conversion
     from ecgvision.conversion import convert as convert
+    from ecgvision.detect import find_layout as find_layout
     from ecgvision.errors import EcgVisionError as EcgVisionError
     from ecgvision.errors import LayoutError as LayoutError
     from ecgvision.errors import NoMatchError as NoMatchError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ecgvision.errors import PluginError as PluginError
     from ecgvision.errors import UnreadableError as UnreadableError
     from ecgvision.errors import UsageError as UsageError
-    from ecgvision.detect import find_layout as find_layout
     from ecgvision.grid import ink_of_page as ink_of_page
     from ecgvision.hookspecs import hookimpl as hookimpl
     from ecgvision.media import open_report as open_report

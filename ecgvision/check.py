@@ -48,7 +48,7 @@ def check_page(page: Page, chosen: Format) -> CheckPicture:
     refusal: NoMatchError | None = None
     match: Match | None
     try:
-        _, match = recognise(page, [chosen])
+        match = recognise(page, [chosen]).match
         layout = match.layout
         caption = f"{chosen.info.id}, layout {layout.name}, score {match.score:.2f}"
     except NoMatchError as error:

@@ -64,8 +64,10 @@ def measured_columns(evidence: Evidence, layout: Layout) -> Columns:
 
 
 def _shift_of_first(layout: Layout, known: Sequence[tuple[float, float]]) -> float:
-    """The shift of what has none of its own, such as the first column: the others' shifts lie on a
-    line where the columns' pitch is not the layout's."""
+    """The shift of what has none of its own, such as the first column.
+
+    The others' shifts lie on a line where the columns' pitch is not the layout's.
+    """
     lefts, shifts = np.array(known).T
     if len(np.unique(np.round(lefts, 1))) < 3:
         return float(np.median(shifts))
@@ -116,9 +118,9 @@ def _gap_shifts(evidence: Evidence, layout: Layout) -> dict[int, float | None]:
     return shifts
 
 
-def _gap_end(inked: np.ndarray[tuple[int], np.dtype[np.bool_]], x_mm: float, scale: float) -> (
-    float | None
-):
+def _gap_end(
+    inked: np.ndarray[tuple[int], np.dtype[np.bool_]], x_mm: float, scale: float
+) -> float | None:
     """Where the widest gap that ends near `x_mm` ends, in mm."""
     first = max(0, round((x_mm - _REACH_MM - _MOST_GAP_MM) * scale))
     last = min(len(inked), round((x_mm + _REACH_MM) * scale))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ecgvision import __version__
 from ecgvision.detect import GOOD_SCORE, with_header
-from ecgvision.errors import EcgVisionError, NoMatchError, PageError, UsageError
+from ecgvision.errors import NoMatchError, PageError, UnreadableError, UsageError
 from ecgvision.evidence import upright
-
 from ecgvision.media import Report, open_report
 from ecgvision.normalise import ImageOptions, canonical_image, published_image
 from ecgvision.plugins import Format, Formats, load_formats
@@ -115,8 +115,13 @@ def convert(
     return found
 
 
-def choose_formats(name: str, layout: str | Path | None = None) -> Sequence[Format]:
-    """The formats to try: one by name, or all of them for "auto". Raises `UsageError`."""
+def choose_formats(
+    name: str, layout: str | Path | None = None, installed: Formats | None = None
+) -> Sequence[Format]:
+    """The formats to try: one by name, or all of them for "auto". Raises `UsageError`.
+
+    `installed` are the formats as `load_formats` gives them, which is called where there are none.
+    """
     if name.lower() == CUSTOM:
         if layout is None:
             raise UsageError("format 'custom' needs a layout file: --layout acme.toml")
@@ -125,8 +130,8 @@ def choose_formats(name: str, layout: str | Path | None = None) -> Sequence[Form
         return [load_layout_file(Path(layout))]
     if layout is not None:
         raise UsageError(f"--layout goes with --format custom, not with {name!r}")
-    installed: Formats = load_formats()
-    return installed.formats if name.lower() == AUTO else [installed.find(name)]
+    known = installed or load_formats()
+    return known.formats if name.lower() == AUTO else [known.find(name)]
 
 
 def convert_each(
@@ -139,35 +144,67 @@ def convert_each(
     source = Path(path)
     try:
         report = open_report(source, renderer=renderer)
+        digest = _sha256(source)
     except PageError as error:
         yield error
         return
     with report:
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()
         for number in range(1, report.page_count + 1):
             try:
                 yield _convert_page(report, number, digest, formats, options)
             except PageError as error:
                 yield error
+            except Exception as error:  # a bug, of ours or of a plugin, costs this page only
+                yield _internal(source, number, error)
+
+
+def _sha256(source: Path) -> str:
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableError(
+            "file-unreadable",
+            source,
+            None,
+            expected="a file that can be read",
+            found=error.strerror or type(error).__name__,
+            hint="check that it is still there and may be read",
+        ) from error
+
+
+def _internal(source: Path, number: int, error: Exception) -> PageError:
+    """What a bug on one page is told as: where it was, as its own words may quote the page."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    told = PageError(
+        "internal",
+        source,
+        number,
+        expected="a page that can be worked on",
+        found=f"{type(error).__name__} in {Path(where.filename).name} line {where.lineno}",
+        hint="please report it with what --debug shows",
+    )
+    told.__cause__ = error
+    return told
 
 
 def _convert_page(
     report: Report, number: int, digest: str, formats: Sequence[Format], options: ImageOptions
 ) -> Conversion:
     page = report.page(number)
-    chosen, match = recognise(page, formats)
-    image, notices = normalise_page(page, chosen, match, options)
+    found = recognise(page, formats)
+    image, notices = normalise_page(page, found.format, found.match, options)
     return Conversion(
         source=page.source,
         source_sha256=digest,
         page_number=number,
         page_count=report.page_count,
         origin=page.origin,
-        format_id=chosen.info.id,
-        match=match,
+        format_id=found.format.info.id,
+        match=found.match,
         image=image,
-        notices=notices,
-        versions=_versions(),
+        notices=(*found.notices, *notices),
+        versions={"ecgvision": __version__},
     )
 
 
@@ -195,21 +232,44 @@ def normalise_page(
     return published_image(level, match, ink, windows=windows), ()
 
 
-def recognise(page: Page, formats: Sequence[Format]) -> tuple[Format, Match]:
-    """The format and layout of a page. Raises `NoMatchError` where none or two are good enough."""
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """The format and layout of a page, and what must be said of formats that broke on it."""
+
+    format: Format
+    match: Match
+    notices: tuple[Notice, ...] = ()
+
+
+def recognise(page: Page, formats: Sequence[Format]) -> Recognised:
+    """What a page is. Raises `NoMatchError` where no format, or two, are good enough.
+
+    A format that fails on the page does not keep the others from it: it is named in a notice.
+    """
     tried: list[tuple[float, Format, Match]] = []
-    silent: list[str] = []
+    others: dict[str, str] = {}
+    notices: list[Notice] = []
     for candidate in formats:
-        match = candidate.detect(page)
+        name = candidate.info.id
+        try:
+            match = candidate.detect(page)
+        except PageError:
+            raise
+        except Exception as error:  # a plugin's hook may raise anything
+            if len(formats) == 1:
+                raise
+            others[name] = f"its plugin broke with {type(error).__name__}"
+            notices.append(Notice("plugin-broken", f"format {name} broke on this page"))
+            continue
         if match is None:
-            silent.append(candidate.info.id)
+            others[name] = "nothing like it"
             continue
         match = with_header(match, candidate.info, page)
         tried.append((match.score, candidate, match))
     tried.sort(key=lambda one: -one[0])
     good = [one for one in tried if one[0] >= GOOD_SCORE]
     if not good:
-        raise _no_match(page, tried, silent)
+        raise _no_match(page, tried, others)
     if len(good) > 1 and good[0][0] - good[1][0] < _AMBIGUOUS:
         raise NoMatchError(
             "format-ambiguous",
@@ -219,15 +279,15 @@ def recognise(page: Page, formats: Sequence[Format]) -> tuple[Format, Match]:
             found=" and ".join(f"{f.info.id} ({score:.2f})" for score, f, _ in good[:2]),
             hint="name the format with --format",
         )
-    return good[0][1], good[0][2]
+    return Recognised(good[0][1], good[0][2], tuple(notices))
 
 
 def _no_match(
-    page: Page, tried: Sequence[tuple[float, Format, Match]], silent: Sequence[str]
-) -> EcgVisionError:
+    page: Page, tried: Sequence[tuple[float, Format, Match]], others: Mapping[str, str]
+) -> NoMatchError:
     details = [f"{f.info.id} {m.layout.name}: {'; '.join(m.evidence)}" for _, f, m in tried]
-    details += [f"{name}: nothing like it" for name in silent]
-    names = [f.info.id for _, f, _ in tried] + list(silent)
+    details += [f"{name}: {reason}" for name, reason in others.items()]
+    names = [f.info.id for _, f, _ in tried] + list(others)
     return NoMatchError(
         "format-not-found",
         page.source,
@@ -236,7 +296,3 @@ def _no_match(
         found=" | ".join(details),
         hint="see `ecgvision inspect` and `ecgvision formats propose` for other machines",
     )
-
-
-def _versions() -> dict[str, str]:
-    return {"ecgvision": __version__}

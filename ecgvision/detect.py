@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 
 from ecgvision.columns import measured_columns
 from ecgvision.evidence import Evidence, Row, gather, rescaled
@@ -62,9 +62,7 @@ def with_header(match: Match, info: FormatInfo, page: Page) -> Match:
     found = [words for words in info.header_text if words.lower() in printed]
     if found:
         note = f"printed text has {found[0]!r}"
-        return replace(
-            match, score=min(1.0, match.score + 0.05), evidence=(*match.evidence, note)
-        )
+        return replace(match, score=min(1.0, match.score + 0.05), evidence=(*match.evidence, note))
     note = f"printed text has none of {', '.join(map(repr, info.header_text))}"
     return replace(match, score=match.score * 0.9, evidence=(*match.evidence, note))
 
@@ -110,9 +108,7 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
     return _scored(evidence, layout, rows, edges)
 
 
-def _scored(
-    evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[float, float]
-) -> Match:
+def _scored(evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[float, float]) -> Match:
     dx_mm, edge_error_mm = edges
     columns = measured_columns(evidence, _placed(layout, rows, dx_mm))
     placed = columns.layout
@@ -168,17 +164,15 @@ def _no(evidence: Evidence, layout: Layout, *notes: str) -> Match:
 
 
 def _page_mm(evidence: Evidence) -> tuple[float, float]:
-    assert evidence.page.size_mm is not None
-    return evidence.page.size_mm
+    return evidence.page.known_mm
 
 
 def _rows_text(evidence: Evidence, layout: Layout) -> tuple[str, ...]:
     due = [row[0].baseline_mm for row in layout.rows]
     found = [row.baseline_mm for row in evidence.rows]
-    return (
-        f"looked for {len(due)} rows of ink at y = {_numbers(due)} mm, "
-        f"found {len(found)}{' at ' + _numbers(found) + ' mm' if found else ''}",
-    )
+    where = f" at {_numbers(found)} mm" if found else ""
+    looked_for = f"looked for {len(due)} rows of ink at y = {_numbers(due)} mm"
+    return (f"{looked_for}, found {len(found)}{where}",)
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -233,7 +227,7 @@ def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
     right = _median([row.right_mm for row in paired])
     dense = _median([row.coverage for row in paired])
     pitch = min(
-        (b.baseline_mm - a.baseline_mm for a, b in zip(paired, paired[1:], strict=False)),
+        (b.baseline_mm - a.baseline_mm for a, b in pairwise(paired)),
         default=30.0,
     )
     for row in evidence.rows:

@@ -89,8 +89,7 @@ def upright(page: Page, match: Match) -> Page:
     if key not in page.memo:
         view = turned(page, match.quarter_turns) if match.quarter_turns else page
         if view.origin != "vector" and match.page_mm and view.size_mm != match.page_mm:
-            assert view.size_px is not None
-            view = scaled(view, view.size_px[0] / match.page_mm[0])
+            view = scaled(view, _width_px(view) / match.page_mm[0])
         if view.origin != "vector":
             view = levelled(view, match.rotation_deg)
         page.memo[key] = view
@@ -142,8 +141,8 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
             small, scale = _reduced(sized)
             mask = grid_module.ink_of_pixels(small, scale) < 128
         seen = grid_module.find_grid(small, scale if scale_from else None)
-        pitch = seen and seen.across_px / scale
-        if seen and scale_from is None and pitch:
+        pitch = seen.across_px / scale if seen else None
+        if scale_from is None and pitch:
             sized, scale_from = _rescaled(sized, pitch), "grid"
             scale, pitch = scale * pitch, 1.0
     rows = _rows(mask, scale)
@@ -157,14 +156,13 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
         rows=rows,
         bars_mm=_bars(mask, scale),
         names=lead_names(sized),
-        grid_mm=pitch or None,
+        grid_mm=pitch,
     )
 
 
 def _flipped(evidence: Evidence) -> Evidence:
     """The same page turned by half a turn."""
-    assert evidence.page.size_mm is not None
-    width_mm, height_mm = evidence.page.size_mm
+    width_mm, height_mm = evidence.page.known_mm
     return replace(
         evidence,
         page=turned(evidence.page, 2),
@@ -187,8 +185,13 @@ def _flipped(evidence: Evidence) -> Evidence:
 def _sized(page: Page) -> tuple[Page, str | None]:
     if page.size_mm is not None:
         return page, "image" if page.origin == "image" else "pdf"
-    assert page.size_px is not None
-    return scaled(page, max(page.size_px) / _GUESSED_WIDTH_MM), None
+    return scaled(page, _width_px(page) / _GUESSED_WIDTH_MM), None
+
+
+def _width_px(page: Page) -> int:
+    if page.size_px is None:
+        raise ValueError(f"{page.source.name} page {page.number}: it has no pixels of its own")
+    return page.size_px[0]
 
 
 def _rescaled(page: Page, factor: float) -> Page:
@@ -308,7 +311,7 @@ def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
 
 
 def _bars(mask: Bools, px_per_mm: float) -> tuple[float, ...]:
-    """x of upright bars at least 60 mm long, in mm."""
+    """Where upright bars at least 60 mm long stand, x in mm."""
     length = round(60 * px_per_mm)
     thick = cv2.dilate(mask.astype(np.uint8), np.ones((1, 3), np.uint8))  # a bar may lean a little
     bars = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))

@@ -53,9 +53,8 @@ def ink_of_page(page: Page) -> Pixels:
 
 def draw_strokes(page: Page, px_per_mm: float | None = None) -> Pixels:
     """The page's strokes that are not grid, drawn with their own widths: (H, W) ``uint8``."""
-    assert page.size_mm is not None
     scale = px_per_mm or page.px_per_mm
-    width_px, height_px = (max(1, round(side * scale)) for side in page.size_mm)
+    width_px, height_px = (max(1, round(side * scale)) for side in page.known_mm)
     paper = np.full((height_px, width_px), 255, np.uint8)
     for stroke in sorted_strokes(page).ink:
         draw_line(paper, stroke.points_mm * scale, stroke.width_mm * scale)

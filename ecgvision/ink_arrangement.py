@@ -238,7 +238,8 @@ def _columns_of_gaps(
         inside = [
             (a, b)
             for a, b in gaps
-            if left + LEAST_LEAD_MM < a and b < right - LEAST_LEAD_MM
+            if left + LEAST_LEAD_MM < a
+            and b < right - LEAST_LEAD_MM
             and _LEAST_GAP_MM <= b - a <= _MOST_GAP_MM
         ]
         if inside:

@@ -62,9 +62,7 @@ def canonical_image(
     for index, lead in enumerate(LEADS):
         row, column = index % 6, index // 6
         left, top = column * width_px, row * height_px
-        box = Box(
-            left / scale, top / scale, (left + width_px) / scale, (top + height_px) / scale
-        )
+        box = Box(left / scale, top / scale, (left + width_px) / scale, (top + height_px) / scale)
         trace = by_lead.get(lead)
         start_s, stop_s = windows.get(lead, (0.0, options.box_s))
         begin_s = trace.lead_box.start_s if trace else 0.0
@@ -87,9 +85,7 @@ def canonical_image(
                 "a larger --lead-height shows them whole",
             )
         )
-    image = EcgImage(
-        pixels, scale, "canonical", tuple(boxes), SPEED_MM_PER_S, GAIN_MM_PER_MV
-    )
+    image = EcgImage(pixels, scale, "canonical", tuple(boxes), SPEED_MM_PER_S, GAIN_MM_PER_MV)
     return image, tuple(notices)
 
 
@@ -137,9 +133,9 @@ def _drawn(
     right_mm = trace.lead_box.box.left_mm + stop_s * layout.speed_mm_per_s
     across = px_per_mm * SPEED_MM_PER_S / layout.speed_mm_per_s
     up = px_per_mm * GAIN_MM_PER_MV / layout.gain_mm_per_mv
-    if trace.ink is None:
+    if trace.ink is None or trace.ink_box is None:
         return _from_lines(trace, left_mm, right_mm, across, up, shape, px_per_mm)
-    return _from_ink(trace, left_mm, right_mm, across, up, shape)
+    return _from_ink(trace.ink, trace.ink_box, trace.level_mm, left_mm, right_mm, across, up, shape)
 
 
 def _from_lines(
@@ -167,27 +163,27 @@ def _from_lines(
 
 
 def _from_ink(
-    trace: LeadTrace,
+    ink: Pixels,
+    ink_box: Box,
+    level_mm: float,
     left_mm: float,
     right_mm: float,
     across: float,
     up: float,
     shape: tuple[int, int],
 ) -> Pixels:
-    assert trace.ink is not None and trace.ink_box is not None
     height, width = shape
-    scale = trace.ink.shape[1] / trace.ink_box.width_mm
+    scale = ink.shape[1] / ink_box.width_mm
     half_mm = height / 2 / up
     # Cut first, then resample by areas: thin lines keep their ink.
-    first = round((left_mm - trace.ink_box.left_mm) * scale)
-    last = round((right_mm - trace.ink_box.left_mm) * scale)
-    top = round((trace.level_mm - half_mm - trace.ink_box.top_mm) * scale)
-    bottom = round((trace.level_mm + half_mm - trace.ink_box.top_mm) * scale)
-    cut = cut_out(trace.ink, first, top, last - first, bottom - top)
+    first = round((left_mm - ink_box.left_mm) * scale)
+    last = round((right_mm - ink_box.left_mm) * scale)
+    top = round((level_mm - half_mm - ink_box.top_mm) * scale)
+    bottom = round((level_mm + half_mm - ink_box.top_mm) * scale)
+    cut = cut_out(ink, first, top, last - first, bottom - top)
     columns = min(width, max(1, round((last - first) / scale * across)))
-    small = cv2.resize(cut, (columns, height), interpolation=cv2.INTER_AREA)
     paper = np.full((height, width), 255, np.uint8)
-    paper[:, :columns] = small
+    paper[:, :columns] = cv2.resize(cut, (columns, height), interpolation=cv2.INTER_AREA)
     return paper
 
 
@@ -224,8 +220,7 @@ def published_image(page: Page, match: Match, ink: Pixels, *, windows: bool) -> 
         source = draw_strokes(page, scale)
         _draw_names(source, page, match.layout, scale)
     else:
-        assert page.size_mm is not None
-        size = tuple(round(side * scale) for side in page.size_mm)
+        size = tuple(round(side * scale) for side in page.known_mm)
         same = (ink.shape[1], ink.shape[0]) == size
         source = ink if same else cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
     dx, dy = (round(offset * scale) for offset in match.offset_mm)
@@ -240,9 +235,7 @@ def published_image(page: Page, match: Match, ink: Pixels, *, windows: bool) -> 
         pixels = np.hstack([pixels[:, first:last] for first, last in style.windows_px])
         name = "published-windows"
     layout = match.layout
-    return EcgImage(
-        pixels, scale, name, (), layout.speed_mm_per_s, layout.gain_mm_per_mv
-    )
+    return EcgImage(pixels, scale, name, (), layout.speed_mm_per_s, layout.gain_mm_per_mv)
 
 
 def _draw_names(paper: Pixels, page: Page, layout: Layout, px_per_mm: float) -> None:

@@ -96,7 +96,7 @@ def load_formats(extra: Iterable[tuple[str, Any]] = ()) -> Formats:
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
         try:
             plugins.append((entry.name, entry.load()))
-        except Exception as error:  # a plugin may fail in any way while it is imported
+        except (Exception, SystemExit) as error:  # an import may fail in any way
             broken.append(Broken(entry.name, f"{type(error).__name__}: {error}"))
     return build_formats([*plugins, *extra], broken)
 

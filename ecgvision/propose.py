@@ -356,5 +356,3 @@ def _info(page: Page) -> FormatInfo:
         ink_rgb=Counter(colours).most_common(1)[0][0] if colours else (0, 0, 0),
         grid_rgb=tuple(rgb for rgb, _ in grid.most_common(3)),
     )
-
-

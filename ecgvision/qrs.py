@@ -50,7 +50,8 @@ def qrs_times(traces: Sequence[LeadTrace], speed_mm_per_s: float) -> Floats:
         prominence=0.3 * (high - floor),
         distance=max(1, round(_REFRACTORY_S / step_s)),
     )
-    return (peaks + 0.5) * step_s
+    times_s: Floats = (peaks + 0.5) * step_s
+    return times_s
 
 
 def beats_window(qrs_s: Floats, window_s: float, beats: int) -> tuple[float, float, int]:

@@ -58,7 +58,8 @@ def sort_strokes(strokes: Sequence[Stroke]) -> SortedStrokes:
     # Lines that frame or stress a grid come in smaller families: where there is a grid, a straight
     # line or a frame that is not dark belongs to it, unless traces are drawn in its colour.
     curved_rgb = {s.rgb for s, kind in zip(lines, kinds, strict=True) if not _plain(s, kind)}
-    ink, grid = [], []
+    ink: list[Stroke] = []
+    grid: list[Stroke] = []
     for kind, stroke in zip(kinds, lines, strict=True):
         in_family = (kind, stroke.rgb, round(stroke.width_mm, 2)) in grid_families
         frames = bool(grid_families) and _plain(stroke, kind) and not _dark(stroke.rgb)
@@ -77,7 +78,7 @@ def _dark(rgb: tuple[int, int, int]) -> bool:
 
 
 def _kind(stroke: Stroke) -> str:
-    """"across" or "down" for a straight line, "dot" for a speck, "" for anything else."""
+    """Tell a straight line ("across", "down") and a speck ("dot") from anything else ("")."""
     points = stroke.points_mm
     if len(points) > 5:
         return ""

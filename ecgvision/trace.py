@@ -117,16 +117,17 @@ def _clipped(line: Points, box: Box) -> Points | None:
     first, last = np.searchsorted(x, left, "left"), np.searchsorted(x, right, "right")
     part = line[first:last]
     ends = np.interp([left, right], x, line[:, 1])
-    head = np.array([[left, ends[0]]]) if first > 0 and x[first] > left else np.empty((0, 2))
-    tail = np.array([[right, ends[1]]]) if last < len(x) and x[last - 1] < right else np.empty((0, 2))
-    return np.concatenate([head, part, tail])
+    # Where the line goes on beyond an edge, it ends on the edge.
+    head = [[left, ends[0]]] if first > 0 and x[first] > left else []
+    tail = [[right, ends[1]]] if last < len(x) and x[last - 1] < right else []
+    return np.array([*head, *part.tolist(), *tail])
 
 
 # --- raster -----------------------------------------------------------------------------------
 
 
 def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
-    scale = ink.shape[1] / _page_width(page)
+    scale = ink.shape[1] / page.known_mm[0]
     factor = max(1, round(scale / _FOLLOW_PX_PER_MM))
     height, width = ink.shape[0] // factor, ink.shape[1] // factor
     small = cv2.resize(
@@ -144,11 +145,6 @@ def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
         for lead_box in row:
             traces[id(lead_box)] = _lead_from_ink(lead_box, ink, scale, own, small_scale, way)
     return tuple(traces[id(b)] for b in layout.boxes)
-
-
-def _page_width(page: Page) -> float:
-    assert page.size_mm is not None
-    return page.size_mm[0]
 
 
 def without_bars(mask: Bools, px_per_mm: float) -> Bools:
@@ -244,16 +240,15 @@ def _to_the_tips(mask: Bools, ways: Sequence[_Way]) -> list[_Way]:
     return grown
 
 
-def _stop_at(
-    way: _Way, other: _Way, top: NDArray[np.int64], bottom: NDArray[np.int64]
-) -> None:
+def _stop_at(way: _Way, other: _Way, top: NDArray[np.int64], bottom: NDArray[np.int64]) -> None:
     """Keep a grown way (`top`, `bottom`, changed in place) from running into another way."""
     first = max(way.first, other.first)
     last = min(way.first + len(way.top), other.first + len(other.top))
     if first >= last:
         return
-    mine, theirs = slice(first - way.first, last - way.first), slice(
-        first - other.first, last - other.first
+    mine, theirs = (
+        slice(first - way.first, last - way.first),
+        slice(first - other.first, last - other.first),
     )
     above = other.bottom[theirs] < way.top[mine]
     below = other.top[theirs] > way.bottom[mine]
@@ -264,9 +259,7 @@ def _stop_at(
     bottom[mine] = np.where(meets, (way.bottom[mine] + other.top[theirs]) // 2, bottom[mine])
 
 
-def _own_ink(
-    mask: Bools, ways: Sequence[_Way], layout: Layout, px_per_mm: float
-) -> list[Bools]:
+def _own_ink(mask: Bools, ways: Sequence[_Way], layout: Layout, px_per_mm: float) -> list[Bools]:
     """For each row the ink that is its own: nearest to its way, and hanging together with it."""
     y, x = np.nonzero(mask)
     distance = np.full((len(ways), len(y)), np.inf, np.float32)

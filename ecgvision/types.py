@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -289,13 +290,16 @@ class Page:
     memo: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def px_per_mm(self) -> float:
-        """Pixels per mm that `pixels` gives unless told: the page's own, or 300 dpi."""
-        if self.size_px is None:
-            return RENDER_PX_PER_MM
+    def known_mm(self) -> tuple[float, float]:
+        """`size_mm` where it is known; raises `ValueError` where it has not been measured yet."""
         if self.size_mm is None:
             raise ValueError(f"{self.source.name} page {self.number}: its size in mm is not known")
-        return self.size_px[0] / self.size_mm[0]
+        return self.size_mm
+
+    @property
+    def px_per_mm(self) -> float:
+        """Pixels per mm that `pixels` gives unless told: the page's own, or 300 dpi."""
+        return RENDER_PX_PER_MM if self.size_px is None else self.size_px[0] / self.known_mm[0]
 
     def pixels(
         self, px_per_mm: float | None = None, clip: Box | None = None, *, grey: bool = False
@@ -304,9 +308,7 @@ class Page:
 
         Where `clip` reaches over the edge of the page, the pixels there are paper (255).
         """
-        if self.size_mm is None:
-            raise ValueError(f"{self.source.name} page {self.number}: its size in mm is not known")
-        box = clip or Box(0.0, 0.0, *self.size_mm)
+        box = clip or Box(0.0, 0.0, *self.known_mm)
         return self.reader.pixels(px_per_mm or self.px_per_mm, box, grey)
 
     @property
@@ -445,15 +447,29 @@ def regular_layout(
         )
     half_mm = (row_height_mm or _row_pitch([*baselines_mm, *rhythm_baselines_mm])) / 2
 
-    def lead_box(lead: str, left: float, baseline: float, start: float, stop: float, width: float,
-                 strip: bool) -> LeadBox:
+    def lead_box(
+        lead: str,
+        left: float,
+        baseline: float,
+        start: float,
+        stop: float,
+        width: float,
+        strip: bool,
+    ) -> LeadBox:
         at = name_offset_mm and (left + name_offset_mm[0], baseline + name_offset_mm[1])
         box = Box(left, baseline - half_mm, left + width, baseline + half_mm)
         return LeadBox(lead, box, start, stop, strip, at)
 
     boxes = [
-        lead_box(lead, left_mm + column * pitch_mm, baseline, column * column_s,
-                 (column + 1) * column_s, width_mm, False)
+        lead_box(
+            lead,
+            left_mm + column * pitch_mm,
+            baseline,
+            column * column_s,
+            (column + 1) * column_s,
+            width_mm,
+            False,
+        )
         for row, baseline in zip(rows, baselines_mm, strict=True)
         for column, lead in enumerate(row)
     ]
@@ -469,5 +485,4 @@ def regular_layout(
 def _row_pitch(baselines_mm: Iterable[float]) -> float:
     """The smallest distance between two rows; 30 mm where there is only one."""
     ordered = sorted(baselines_mm)
-    return min((b - a for a, b in zip(ordered, ordered[1:], strict=False)), default=30.0)
-
+    return min((b - a for a, b in pairwise(ordered)), default=30.0)

@@ -49,19 +49,14 @@ class Batch:
         """Convert all pages of one file; whatever goes wrong is told and counted."""
         from ecgvision.conversion import convert_each
 
-        tried = 0
         try:
             self._check_folder(job)
             self._check_names(job, 1, may_exist=True)
             if not self._all_there(job):
-                pages = convert_each(job.source, self.formats, self.options, self.renderer)
-                for result in pages:
-                    self._finish(job, result)
-                    tried += 1
+                for page in convert_each(job.source, self.formats, self.options, self.renderer):
+                    self._finish(job, page)
         except EcgVisionError as error:
             self._fail(job, described(error))
-        except Exception as error:  # a bug, of ours or of a plugin, costs this file only
-            self._fail_inside(job, tried + 1, error)
 
     def summary(self) -> str:
         pages = "page" if self.written == 1 else "pages"
@@ -154,6 +149,8 @@ class Batch:
             )
         except EcgVisionError as error:
             self._fail(job, described(error))
+            if self.debug and error.code == "internal":
+                error_line("".join(traceback.format_exception(error)))
         else:
             self.written += 1
             self.noted += bool(result.notices)
@@ -163,19 +160,6 @@ class Batch:
         self.failed += 1
         folder = "" if job.relative == Path() else printable(f"{job.relative}{os.sep}")
         error_line(f"{folder}{line}")
-
-    def _fail_inside(self, job: Job, number: int, error: Exception) -> None:
-        """An internal error: its own words may quote the page, so only its kind is told."""
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        name = printable(job.source.name)
-        self._fail(
-            job,
-            f"{name} page {number}: internal error, {type(error).__name__} in "
-            f"{Path(where.filename).name} line {where.lineno}; this page and any after it are "
-            "left out; please report it with what --debug shows [internal]",
-        )
-        if self.debug:
-            error_line("".join(traceback.format_exception(error)))
 
 
 def _exist(names: OutputNames) -> bool:

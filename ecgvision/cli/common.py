@@ -73,8 +73,7 @@ def one_format(name: str, layout: Path | None) -> Format:
 
     if name.lower() == AUTO:
         raise UsageError("name one format here; `ecgvision formats list` shows them")
-    installed_formats()
-    return choose_formats(name, layout)[0]
+    return choose_formats(name, layout, installed_formats())[0]
 
 
 def check_output(path: Path, *, force: bool, source: Path | None = None) -> None:

@@ -132,10 +132,9 @@ def convert(
     options = ImageOptions(style, px_per_mm, lead_seconds, lead_height, beats)
     check_size(options)
     jobs = find_jobs(paths, out_dir)
-    if format_name.lower() != CUSTOM:
-        installed_formats()
+    installed = None if format_name.lower() == CUSTOM else installed_formats()
     try:
-        formats = choose_formats(format_name, layout)
+        formats = choose_formats(format_name, layout, installed)
     except EcgVisionError as error:  # a layout file that is wrong: nothing can be converted
         raise UsageError(str(error)) from error
     _make_folder(out_dir)

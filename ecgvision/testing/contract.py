@@ -1,4 +1,6 @@
-"""The contract every format passes. A plugin's test is three lines:
+"""The contract every format passes.
+
+A plugin's test is three lines::
 
     from ecgvision.testing import FormatContract
 
@@ -146,7 +148,8 @@ class FormatContract:
             assert first is not None, f"{kind} page: detect_layout found nothing"
             level = upright(page, first)
             inks = [bench.format.remove_grid(level, first.layout) for _ in range(2)]
-            assert _digest(inks[0]) == _digest(inks[1]), f"{kind} page: remove_grid changes its mind"
+            same = _digest(inks[0]) == _digest(inks[1])
+            assert same, f"{kind} page: remove_grid gives two answers"
             assert _digest(page.pixels()) == before, f"{kind} page: its pixels were changed"
 
 

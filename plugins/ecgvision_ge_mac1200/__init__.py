@@ -43,7 +43,12 @@ def lead_layouts() -> Sequence[Layout]:
         "6x2",
         page_mm=(279.4, 215.9),
         rows=[
-            ("I", "V1"), ("II", "V2"), ("III", "V3"), ("aVR", "V4"), ("aVL", "V5"), ("aVF", "V6"),
+            ("I", "V1"),
+            ("II", "V2"),
+            ("III", "V3"),
+            ("aVR", "V4"),
+            ("aVL", "V5"),
+            ("aVF", "V6"),
         ],
         left_mm=_SIGNAL_LEFT_PX / _PX_PER_MM,
         baselines_mm=[first_mm + row * pitch_mm for row in range(6)],
@@ -55,11 +60,7 @@ def lead_layouts() -> Sequence[Layout]:
             _SOURCE,
             _IMAGE_WIDTH_PX,
             _IMAGE_HEIGHT_PX,
-            (
-                Tile(
-                    _IMAGE_LEFT_PX, _IMAGE_TOP_PX, _IMAGE_WIDTH_PX, _IMAGE_HEIGHT_PX, 0, 0
-                ),
-            ),
+            (Tile(_IMAGE_LEFT_PX, _IMAGE_TOP_PX, _IMAGE_WIDTH_PX, _IMAGE_HEIGHT_PX, 0, 0),),
             windows_px=_WINDOWS_PX,
         ),
     )
