@@ -7,19 +7,17 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ecgvision import __version__
 from ecgvision.detect import GOOD_SCORE, with_header
 from ecgvision.errors import NoMatchError, PageError, UnreadableError, UsageError
 from ecgvision.evidence import upright
-from ecgvision.media import Report, open_report
+from ecgvision.media import Renderer, Report, open_report
 from ecgvision.normalise import ImageOptions, canonical_image, published_image
 from ecgvision.plugins import Format, Formats, load_formats
 from ecgvision.trace import trace_leads
 from ecgvision.types import EcgImage, Match, Notice, Page
-
-Renderer = Literal["pymupdf", "poppler"]
 
 AUTO = "auto"
 CUSTOM = "custom"

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ecgvision.inspection import PageFacts, inspect_report
+from ecgvision.survey.inspection import PageFacts, inspect_report
 from ecgvision.testing import as_jpeg, draw_page, scanned, synthetic_ecg
 from ecgvision.types import FormatInfo, regular_layout
 
-INFO = FormatInfo(
-    "acme", header_text=("ACME HEALTH",), grid_rgb=((216, 111, 98), (250, 200, 168))
-)
+INFO = FormatInfo("acme", header_text=("ACME HEALTH",), grid_rgb=((216, 111, 98), (250, 200, 168)))
 LAYOUT = regular_layout(
     "3x4+1R",
     page_mm=(297, 210),

@@ -15,7 +15,7 @@ from ecgvision.errors import LayoutError
 from ecgvision.layout_file import parse_layout_file
 from ecgvision.media import open_report
 from ecgvision.plugins import load_formats
-from ecgvision.propose import Proposal, propose_layout
+from ecgvision.survey.propose import Proposal, propose_layout
 from ecgvision.testing import Ecg, as_jpeg, as_png, draw_page, scanned, synthetic_ecg
 from ecgvision.types import LEADS, FormatInfo, Layout, LeadBox, regular_layout
 

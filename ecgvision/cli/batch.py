@@ -13,7 +13,8 @@ from ecgvision.cli.common import described, error_line, printable
 from ecgvision.errors import EcgVisionError, PageError
 
 if TYPE_CHECKING:
-    from ecgvision.conversion import Conversion, Renderer
+    from ecgvision.conversion import Conversion
+    from ecgvision.media import Renderer
     from ecgvision.normalise import ImageOptions
     from ecgvision.output import Job, OutputNames
     from ecgvision.plugins import Format

@@ -16,7 +16,7 @@ from ecgvision.cli.common import installed_formats
 from ecgvision.errors import EcgVisionError, UsageError
 
 if TYPE_CHECKING:
-    from ecgvision.conversion import Renderer
+    from ecgvision.media import Renderer
     from ecgvision.normalise import ImageOptions, Style
     from ecgvision.output import Job
 

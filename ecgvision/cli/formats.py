@@ -152,9 +152,9 @@ def check(
     check_output(out, force=True, source=file)
     chosen = one_format(name, layout)
 
-    from ecgvision.check import check_page
     from ecgvision.media import open_report
     from ecgvision.output import write_png
+    from ecgvision.survey.check import check_page
 
     with open_report(file) as report:
         checked = check_page(report.page(number), chosen)
@@ -217,7 +217,7 @@ def propose(ctx: click.Context, file: Path, out: Path, number: int, force: bool)
 
     from ecgvision.media import open_report
     from ecgvision.output import write_files
-    from ecgvision.propose import propose_layout
+    from ecgvision.survey.propose import propose_layout
 
     with open_report(file) as report:
         proposal = propose_layout(report.page(number))

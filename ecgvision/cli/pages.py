@@ -30,7 +30,7 @@ def inspect(file: Path, as_json: bool, no_texts: bool) -> None:
     embedded images, in mm from the top left corner. The words include the header: do not pass
     them on.
     """
-    from ecgvision.inspection import inspect_report
+    from ecgvision.survey.inspection import inspect_report
 
     pages = inspect_report(file, texts=not no_texts)
     if as_json:

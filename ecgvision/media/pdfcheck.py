@@ -38,7 +38,7 @@ def losses_refused(source: Path, number: int) -> Iterator[None]:
 
 def opened(source: Path) -> Any:
     try:
-        document = pymupdf.open(source, filetype="pdf")
+        document = pymupdf.open(**_openable(source), filetype="pdf")
     except (RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase) as error:
         raise damaged_pdf(source, None, "one that cannot be opened") from error
     if document.needs_pass:
@@ -62,6 +62,15 @@ def opened(source: Path) -> Any:
     if document.page_count < 1:
         raise _refused(document, "pdf-no-pages", source, "a PDF with pages", "no page", _AGAIN)
     return document
+
+
+def _openable(source: Path) -> dict[str, Any]:
+    """By its name, which leaves a large file on disk; MuPDF only takes names that are UTF-8."""
+    try:
+        str(source).encode("utf-8")
+    except UnicodeEncodeError:
+        return {"stream": source.read_bytes()}
+    return {"filename": source}
 
 
 def _refused(

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ecgvision.arrangement import (
+from ecgvision.detect import GOOD_SCORE, find_layout
+from ecgvision.errors import LayoutError
+from ecgvision.evidence import Evidence, gather, rescaled
+from ecgvision.grid import brightest_channel, find_grid
+from ecgvision.layout_file import to_toml, with_rhythm_s
+from ecgvision.strokes import sorted_strokes, trace_strokes
+from ecgvision.survey.arrangement import (
     Arrangement,
     NotFoundError,
     Pulse,
@@ -27,13 +33,7 @@ from ecgvision.arrangement import (
     split,
     stroke_arrangement,
 )
-from ecgvision.detect import GOOD_SCORE, find_layout
-from ecgvision.errors import LayoutError
-from ecgvision.evidence import Evidence, gather, rescaled
-from ecgvision.grid import brightest_channel, find_grid
-from ecgvision.ink_arrangement import ink_arrangement
-from ecgvision.layout_file import to_toml, with_rhythm_s
-from ecgvision.strokes import sorted_strokes, trace_strokes
+from ecgvision.survey.ink_arrangement import ink_arrangement
 from ecgvision.types import LEADS, FormatInfo, Layout, Page, regular_layout
 
 if TYPE_CHECKING:

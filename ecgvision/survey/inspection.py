@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ecgvision.arrangement import Pulse, printed_names
 from ecgvision.evidence import Evidence, gather
 from ecgvision.grid import find_grid
-from ecgvision.ink_arrangement import ink_pulse, trace_rows
 from ecgvision.media import Renderer, open_report
 from ecgvision.strokes import grid_pitch_mm, sorted_strokes, trace_strokes
+from ecgvision.survey.arrangement import Pulse, printed_names
+from ecgvision.survey.ink_arrangement import ink_pulse, trace_rows
 from ecgvision.types import RGB, Page, Stroke
 
 

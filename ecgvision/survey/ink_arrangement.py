@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ecgvision.arrangement import (
+from ecgvision.evidence import Evidence, Row
+from ecgvision.survey.arrangement import (
     COLUMN_SLACK_MM,
     LEAST_LEAD_MM,
     LEAST_PITCH_MM,
@@ -29,7 +30,6 @@ from ecgvision.arrangement import (
     split,
     stroke_ends,
 )
-from ecgvision.evidence import Evidence, Row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
