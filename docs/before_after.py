@@ -19,19 +19,18 @@ BACK = (236, 238, 241)
 DARK = (40, 44, 52)
 
 
-def before_after(page_path: Path, image_path: Path) -> Image.Image:
-    """The first page of the report on the left, the normalised image on the right."""
+def side_by_side(page_path: Path, after: Image.Image, label: str) -> Image.Image:
+    """The first page of the report on the left, a picture made of it on the right."""
     with ecgvision.open_report(page_path) as report:
-        before = _scaled(Image.fromarray(report.page(1).pixels()))
-    with Image.open(image_path) as opened:
-        after = _scaled(opened.convert("RGB"))
-    width = before.width + after.width + 3 * MARGIN_PX
+        pixels = report.page(1).pixels()
+    before, shown = _scaled(Image.fromarray(pixels)), _scaled(after.convert("RGB"))
+    width = before.width + shown.width + 3 * MARGIN_PX
     sheet = Image.new("RGB", (width, HEIGHT_PX + LABEL_PX + 2 * MARGIN_PX), BACK)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=32)
     left = MARGIN_PX
-    for picture, label in ((before, f"Before: {page_path.name}"), (after, "After: 12 leads")):
-        draw.text((left, MARGIN_PX), label, font=font, fill=DARK)
+    for picture, title in ((before, f"Before: {page_path.name}"), (shown, label)):
+        draw.text((left, MARGIN_PX), title, font=font, fill=DARK)
         sheet.paste(picture, (left, MARGIN_PX + LABEL_PX))
         left += picture.width + MARGIN_PX
     return sheet
@@ -47,7 +46,8 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     page_path, image_path, out = map(Path, arguments)
-    before_after(page_path, image_path).save(out)
+    with Image.open(image_path) as image:
+        side_by_side(page_path, image, "After: 12 leads").save(out)
     return 0
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ecgvision import grid as grid_module
-from ecgvision.media.views import levelled, scaled, turned
+from ecgvision.media.views import levelled, levelled_pixels, scaled, turned
 from ecgvision.strokes import grid_pitch_mm, sorted_strokes
 from ecgvision.types import LEADS, Match, Page
 
@@ -66,7 +68,12 @@ class Evidence:
     rows: tuple[Row, ...]
     bars_mm: tuple[float, ...]
     names: tuple[tuple[str, float, float], ...]
-    grid_mm: float | None
+    measure_grid_mm: Callable[[], float | None]
+
+    @property
+    def grid_mm(self) -> float | None:
+        """The pitch of the printed grid, None without one; measured when first asked for."""
+        return self.measure_grid_mm()
 
 
 def gather(page: Page, quarter_turns: int) -> Evidence:
@@ -121,7 +128,7 @@ def rescaled(evidence: Evidence, factor: float) -> Evidence:
         ),
         bars_mm=tuple(x * factor for x in evidence.bars_mm),
         names=tuple((lead, x * factor, y * factor) for lead, x, y in evidence.names),
-        grid_mm=evidence.grid_mm and evidence.grid_mm * factor,
+        measure_grid_mm=lambda: evidence.grid_mm and evidence.grid_mm * factor,
     )
 
 
@@ -131,21 +138,19 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
     rotation = 0.0
     if sized.origin == "vector":
         mask, scale = grid_module.draw_strokes(sized, MASK_PX_PER_MM) < 128, MASK_PX_PER_MM
-        pitch = grid_pitch_mm(sorted_strokes(sized).grid)
+        pitch = partial(grid_pitch_mm, sorted_strokes(sized).grid)
     else:
         small, scale = _reduced(sized)
         mask = grid_module.ink_of_pixels(small, scale) < 128
         rotation = _skew_deg(mask, scale)
         if abs(rotation) >= 0.05:
             sized = levelled(sized, rotation)
-            small, scale = _reduced(sized)
+            small = levelled_pixels(small, rotation)
             mask = grid_module.ink_of_pixels(small, scale) < 128
-        seen = grid_module.find_grid(small, scale if scale_from else None)
-        pitch = seen.across_px / scale if seen else None
-        if scale_from is None and pitch:
-            sized, scale_from = _rescaled(sized, pitch), "grid"
-            scale, pitch = scale * pitch, 1.0
-    rows = _rows(mask, scale)
+        pitch = partial(_pitch_mm, small, scale, scale_from is not None)
+        if scale_from is None and (found := pitch()):
+            sized, scale_from = _rescaled(sized, found), "grid"
+            scale, pitch = scale * found, lambda: 1.0
     return Evidence(
         page=sized,
         rotation_deg=rotation,
@@ -153,11 +158,17 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
         scale_from=scale_from,
         mask=mask,
         mask_px_per_mm=scale,
-        rows=rows,
+        rows=_rows(mask, scale),
         bars_mm=_bars(mask, scale),
         names=lead_names(sized),
-        grid_mm=pitch,
+        measure_grid_mm=cache(pitch),
     )
+
+
+def _pitch_mm(pixels: Pixels, px_per_mm: float, known: bool) -> float | None:
+    """The pitch of the grid in mm, of whatever `px_per_mm` are where they are not `known`."""
+    seen = grid_module.find_grid(pixels, px_per_mm if known else None)
+    return seen and seen.across_px / px_per_mm
 
 
 def _flipped(evidence: Evidence) -> Evidence:
@@ -201,24 +212,22 @@ def _rescaled(page: Page, factor: float) -> Page:
 
 def _reduced(page: Page) -> tuple[Pixels, float]:
     """The page's pixels, by a whole factor smaller, and their px/mm."""
-    pixels = page.pixels()
     factor = max(1, round(page.px_per_mm / MASK_PX_PER_MM))
-    if factor == 1:
-        return pixels, page.px_per_mm
-    height, width = (side // factor for side in pixels.shape[:2])
-    cut = pixels[: height * factor, : width * factor]
-    small: Pixels = cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA)
-    return small, page.px_per_mm / factor
+    return grid_module.reduced(page.pixels(), factor), page.px_per_mm / factor
 
 
 def thin_runs(mask: Bools, most_px: float) -> tuple[Floats, Floats]:
     """(x, y) of the middles of all upright runs of ink no higher than `most_px`, in pixels."""
-    columns = np.ascontiguousarray(mask.T).astype(np.int8)
-    step = np.diff(columns, axis=1, prepend=0, append=0)
-    x, start = np.nonzero(step == 1)
-    stop = np.nonzero(step == -1)[1]
+    # The page's columns one after the other as one long line, with paper before and after each:
+    # along it ink begins and ends in turn.
+    width, height = mask.shape[1], mask.shape[0] + 1
+    line = np.zeros(1 + width * height, np.uint8)
+    line[1:].reshape(width, height)[:, :-1] = cv2.transpose(mask.astype(np.uint8))
+    changes = np.flatnonzero(line[1:] != line[:-1])
+    start, stop = changes[0::2], changes[1::2]
     thin = stop - start <= most_px
-    return x[thin].astype(np.float64), ((start + stop - 1) / 2)[thin]
+    x, y = np.divmod(start[thin], height)
+    return x.astype(np.float64), y + (stop - start - 1)[thin] / 2
 
 
 def _skew_deg(mask: Bools, px_per_mm: float) -> float:
@@ -257,10 +266,9 @@ def _rows(mask: Bools, px_per_mm: float) -> tuple[Row, ...]:
     density = _smoothed(votes.sum(axis=1), 2.0)
     reach = 8  # no two rows are closer than 4 mm in this count; layouts are checked for the rest
     rows = []
-    for peak in range(1, high - 1):
-        window = density[max(0, peak - reach) : peak + reach + 1]
-        if density[peak] < window.max() or density[peak] < 3.0:
-            continue
+    highest = cv2.dilate(density[:, None], np.ones((2 * reach + 1, 1), np.uint8)).ravel()
+    peaks = np.flatnonzero((density >= highest) & (density >= 3.0))
+    for peak in peaks[(peaks > 0) & (peaks < high - 1)]:
         near = np.abs(y / px_per_mm * bins_per_mm - peak - 0.5) <= 4
         found = _row(x[near] / px_per_mm, y[near] / px_per_mm)
         if found is not None:
@@ -313,9 +321,14 @@ def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
 def _bars(mask: Bools, px_per_mm: float) -> tuple[float, ...]:
     """Where upright bars at least 60 mm long stand, x in mm."""
     length = round(60 * px_per_mm)
-    thick = cv2.dilate(mask.astype(np.uint8), np.ones((1, 3), np.uint8))  # a bar may lean a little
-    bars = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-    columns = np.nonzero(bars.any(axis=0))[0]
+    # A bar may lean a little. Only columns with that much ink can hold one: mostly none does.
+    thick = cv2.dilate(mask.astype(np.uint8), np.ones((1, 3), np.uint8))
+    in_column = cv2.reduce(thick, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    columns = np.flatnonzero(in_column >= length)
+    if len(columns) == 0:
+        return ()
+    bars = cv2.morphologyEx(thick[:, columns], cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    columns = columns[bars.any(axis=0)]
     if len(columns) == 0:
         return ()
     groups = np.split(columns, np.nonzero(np.diff(columns) > px_per_mm)[0] + 1)

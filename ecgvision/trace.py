@@ -138,7 +138,8 @@ def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
     small_scale = scale / factor
     mask = without_bars(mask, small_scale) if layout.separators else mask
     rows = layout.rows
-    ways = _to_the_tips(mask, [_follow(mask, row, small_scale) for row in rows])
+    followed = [_follow(mask, row, small_scale) for row in rows]
+    ways = _to_the_tips(mask, followed, _name_boxes(layout), small_scale)
     owned = _own_ink(mask, ways, layout, small_scale)
     traces = {}
     for row, way, own in zip(rows, ways, owned, strict=True):
@@ -215,7 +216,9 @@ def _walk_back(before: Floats, after: Floats, depth: Floats, top: int, first: in
     return _Way(first, np.minimum(entered, left) + top, np.maximum(entered, left) + top)
 
 
-def _to_the_tips(mask: Bools, ways: Sequence[_Way]) -> list[_Way]:
+def _to_the_tips(
+    mask: Bools, ways: Sequence[_Way], names: Sequence[Box], px_per_mm: float
+) -> list[_Way]:
     """The ways grown up and down to the ends of the ink they stand in.
 
     The cheapest way cuts across a narrow spike before its tip, where both limbs are one ink. A way
@@ -233,11 +236,25 @@ def _to_the_tips(mask: Bools, ways: Sequence[_Way]) -> list[_Way]:
         top[on_ink] = paper_above[top, x][on_ink] + 1
         on_ink = mask[bottom, x]
         bottom[on_ink] = paper_below[bottom, x][on_ink] - 1
+        for name in names:
+            _spare(way, name, px_per_mm, top, bottom)
         for other in ways:
             if other is not way:
                 _stop_at(way, other, top, bottom)
         grown.append(_Way(way.first, top, bottom))
     return grown
+
+
+def _spare(
+    way: _Way, name: Box, px_per_mm: float, top: NDArray[np.int64], bottom: NDArray[np.int64]
+) -> None:
+    """Take back growth that ends in a lead's printed name: that is a letter and no spike."""
+    x = (np.arange(way.first, way.first + len(top)) + 0.5) / px_per_mm
+    beside = (x >= name.left_mm) & (x <= name.right_mm)
+    for grown, known in ((top, way.top), (bottom, way.bottom)):
+        y = (grown + 0.5) / px_per_mm
+        letter = beside & (y >= name.top_mm) & (y <= name.bottom_mm)
+        grown[letter] = known[letter]
 
 
 def _stop_at(way: _Way, other: _Way, top: NDArray[np.int64], bottom: NDArray[np.int64]) -> None:
@@ -257,6 +274,15 @@ def _stop_at(way: _Way, other: _Way, top: NDArray[np.int64], bottom: NDArray[np.
     top[mine] = np.where(meets, (way.top[mine] + other.bottom[theirs] + 1) // 2, top[mine])
     meets = below & (bottom[mine] >= other.top[theirs] - 1)
     bottom[mine] = np.where(meets, (way.bottom[mine] + other.top[theirs]) // 2, bottom[mine])
+
+
+def _name_boxes(layout: Layout) -> list[Box]:
+    """Where the leads' names are printed: letters up to 3 mm high, and a little around them."""
+    return [
+        Box(b.name_mm[0] - 0.7, b.name_mm[1] - 0.8, b.name_mm[0] + 8, b.name_mm[1] + 3.8)
+        for b in layout.boxes
+        if b.name_mm
+    ]
 
 
 def _own_ink(mask: Bools, ways: Sequence[_Way], layout: Layout, px_per_mm: float) -> list[Bools]:
@@ -285,12 +311,7 @@ def _in_clear(
 ) -> Bools:
     """Which pixels lie where other print is due: lead names and the layout's clear boxes."""
     inside = np.zeros(len(x), bool)
-    names = [
-        Box(b.name_mm[0] - 1, b.name_mm[1] - 1, b.name_mm[0] + 9, b.name_mm[1] + 4.5)
-        for b in layout.boxes
-        if b.name_mm
-    ]
-    for box in (*layout.clear, *names):
+    for box in (*layout.clear, *_name_boxes(layout)):
         left, right = box.left_mm * px_per_mm, box.right_mm * px_per_mm
         top, bottom = box.top_mm * px_per_mm, box.bottom_mm * px_per_mm
         inside |= (x >= left) & (x <= right) & (y >= top) & (y <= bottom)

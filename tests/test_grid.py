@@ -25,6 +25,7 @@ from ecgvision.testing import (
     rasterise,
     scanned,
     scanned_pixels,
+    synthetic_ecg,
 )
 from ecgvision.types import RENDER_PX_PER_MM, Page
 
@@ -57,9 +58,7 @@ def draw(formats: dict[str, Format], request: pytest.FixtureRequest) -> Callable
     def drawn(format_id: str, number: int | None, grid: Any = None) -> DrawnPage:
         one = formats[format_id]
         source: Ecg = (
-            request.getfixturevalue("ecg")
-            if number is None
-            else request.getfixturevalue("ptbxl")(number)
+            synthetic_ecg(seed=3) if number is None else request.getfixturevalue("ptbxl")(number)
         )
         gridded = [layout for layout in one.layouts if len(layout.rows[0]) == 4]
         return draw_page((gridded or one.layouts)[0], one.info, source, grid=grid)
@@ -91,13 +90,12 @@ def one_bit(drawn: DrawnPage) -> np.ndarray:
 
 # A format, a record (None: synthetic) and a grid (None: the format's own).
 PAGES = [
-    *[(format_id, None, None) for format_id in FORMATS],
+    *[(format_id, None, None) for format_id in FORMATS[:2]],
     *[("philips-tc30", 3, grid) for grid in (None, "grey", "dotted", False)],
     *[("ge-mac1200", 17, grid) for grid in ("grey", "dotted", True, False)],
-    *[("ge-muse", 30, grid) for grid in (None, "grey")],
-    *[("edan-se3", 44, grid) for grid in (None, "dotted")],
+    ("ge-muse", 30, None),
+    ("edan-se3", 44, None),
     ("philips-tc30", 51, None),
-    ("ge-mac1200", 60, None),
 ]
 
 
@@ -194,7 +192,7 @@ def noise(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-@pytest.mark.parametrize("shape", [(1700, 2200), (1700, 2200, 3), (40, 60), (1, 1, 3), (3, 2000)])
+@pytest.mark.parametrize("shape", [(850, 1100), (850, 1100, 3), (40, 60), (3, 2000), (1, 1, 3)])
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_plain_pages_have_no_ink(shape: tuple[int, ...], level: int) -> None:
     pixels = np.full(shape, level, np.uint8)

@@ -189,8 +189,18 @@ def test_what_turns_back_or_is_short_is_no_trace(page_of: Callable[..., Page]) -
     assert trace_strokes(page_of(canvas.tobytes())) == ()
 
 
-@pytest.mark.parametrize("kind", [True, "grey", "black", "dotted"])
-@pytest.mark.parametrize("format_id", ["philips-tc30", "ge-mac1200", "ge-muse", "edan-se3"])
+@pytest.mark.parametrize(
+    ("format_id", "kind"),
+    [
+        ("philips-tc30", True),
+        ("philips-tc30", "grey"),
+        ("philips-tc30", "black"),
+        ("philips-tc30", "dotted"),
+        ("ge-mac1200", "black"),
+        ("ge-muse", True),
+        ("edan-se3", "black"),
+    ],
+)
 def test_drawn_grids_go_and_traces_stay(
     format_id: str,
     kind: Any,

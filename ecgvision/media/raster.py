@@ -98,12 +98,16 @@ def as_kind(pixels: Pixels, grey: bool) -> Pixels:
 def slice_padded(native: Pixels, left: int, top: int, shape: tuple[int, int]) -> Pixels:
     """A copy of the `shape` pixels from (left, top) on; those outside `native` are paper."""
     height, width = shape
-    out = paper(shape, native.ndim == 2)
     y0, y1 = max(0, top), min(native.shape[0], top + height)
     x0, x1 = max(0, left), min(native.shape[1], left + width)
-    if y0 < y1 and x0 < x1:
-        out[y0 - top : y1 - top, x0 - left : x1 - left] = native[y0:y1, x0:x1]
-    return out
+    if y0 >= y1 or x0 >= x1:
+        return paper(shape, native.ndim == 2)
+    part = native[y0:y1, x0:x1]
+    if part.shape[:2] == shape:
+        return part.copy()
+    edges = (y0 - top, top + height - y1, x0 - left, left + width - x1)
+    out = cv2.copyMakeBorder(part, *edges, cv2.BORDER_CONSTANT, value=(PAPER, PAPER, PAPER))
+    return np.asarray(out, np.uint8)
 
 
 def cut(native: Pixels, own_px_per_mm: float, px_per_mm: float, clip: Box) -> Pixels:

@@ -63,8 +63,27 @@ def levelled(page: Page, rotation_deg: float) -> Page:
         raise ValueError(f"the rotation must be a number of degrees, found {rotation_deg}")
     if abs(rotation_deg) < _LEAST_ROTATION_DEG:
         return page
-    reader = _Levelled(page.reader, math.radians(rotation_deg), page.size_mm)
+    reader = _Levelled(page.reader, rotation_deg, page.size_mm)
     return replace(page, reader=reader, memo={})
+
+
+def levelled_pixels(pixels: Pixels, rotation_deg: float) -> Pixels:
+    """All pixels of a page with a skew undone, as `levelled` does it for the page."""
+    height, width = pixels.shape[:2]
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    return warped(pixels, _about(_clockwise(rotation_deg), centre, centre), (height, width))
+
+
+def _clockwise(rotation_deg: float) -> Points:
+    """The turn of a page whose y points down; rows are (x, y), so `points @ turn.T`."""
+    angle = math.radians(rotation_deg)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _about(turn: Points, pivot: Points, source_pivot: Points) -> Points:
+    """From pixels of the result to those of the source, which is turned about its pivot."""
+    return np.hstack([turn, (source_pivot - turn @ pivot)[:, None]])
 
 
 def _native(reader: PageReader, grey: bool) -> Pixels:
@@ -169,19 +188,14 @@ class _Turned(_View):
 
 class _Levelled(_View):
     def __init__(
-        self, base: PageReader, rotation: float, size_mm: tuple[float, float] | None
+        self, base: PageReader, rotation_deg: float, size_mm: tuple[float, float] | None
     ) -> None:
         super().__init__(base)
-        cos, sin = math.cos(rotation), math.sin(rotation)
-        # Clockwise on a page whose y points down; rows are (x, y), so `points @ skew.T`.
-        self._skew = np.array([[cos, -sin], [sin, cos]])
+        self._rotation_deg, self._skew = rotation_deg, _clockwise(rotation_deg)
         self._size_mm = size_mm
 
     def native(self, grey: bool) -> Pixels:
-        flat = _native(self._base, grey)
-        height, width = flat.shape[:2]
-        centre = np.array([(width - 1) / 2, (height - 1) / 2])
-        return warped(flat, self._inverse(centre, centre), (height, width))
+        return levelled_pixels(_native(self._base, grey), self._rotation_deg)
 
     def pixels(self, px_per_mm: float, clip: Box, grey: bool) -> Pixels:
         shape = clip_shape(clip, px_per_mm)
@@ -197,11 +211,7 @@ class _Levelled(_View):
         )
         pivot = (self._centre() - corner) * px_per_mm - 0.5
         source_pivot = (self._centre() - low) * px_per_mm - 0.5
-        return warped(source, self._inverse(pivot, source_pivot), shape)
-
-    def _inverse(self, pivot: Points, source_pivot: Points) -> Points:
-        """From pixels of the result to those of the skewed source."""
-        return np.hstack([self._skew, (source_pivot - self._skew @ pivot)[:, None]])
+        return warped(source, _about(self._skew, pivot, source_pivot), shape)
 
     def _centre(self) -> Points:
         if self._size_mm is None:
