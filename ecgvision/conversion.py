@@ -13,9 +13,11 @@ from ecgvision import __version__
 from ecgvision.detect import GOOD_SCORE, with_header
 from ecgvision.errors import NoMatchError, PageError, UnreadableError, UsageError
 from ecgvision.evidence import upright
-from ecgvision.media import Renderer, Report, open_report
+from ecgvision.media import Renderer, open_report
+from ecgvision.media.views import rendered
 from ecgvision.normalise import ImageOptions, canonical_image, published_image
 from ecgvision.plugins import Format, Formats, load_formats
+from ecgvision.strokes import trace_strokes
 from ecgvision.trace import trace_leads
 from ecgvision.types import EcgImage, Match, Notice, Page
 
@@ -149,7 +151,8 @@ def convert_each(
     with report:
         for number in range(1, report.page_count + 1):
             try:
-                yield _convert_page(report, number, digest, formats, options)
+                page = as_read(report.page(number), renderer)
+                yield _convert_page(page, report.page_count, digest, formats, options)
             except PageError as error:
                 yield error
             except Exception as error:  # a bug, of ours or of a plugin, costs this page only
@@ -186,17 +189,26 @@ def _internal(source: Path, number: int, error: Exception) -> PageError:
     return told
 
 
+def as_read(page: Page, renderer: Renderer = "pymupdf") -> Page:
+    """The page as the pipeline reads it: a vector page by its strokes, or else by its pixels.
+
+    By its pixels where poppler is to draw it, and where its strokes hold no traces: some machines
+    draw traces as filled shapes.
+    """
+    by_pixels = renderer == "poppler" or (page.origin == "vector" and not trace_strokes(page))
+    return rendered(page) if by_pixels else page
+
+
 def _convert_page(
-    report: Report, number: int, digest: str, formats: Sequence[Format], options: ImageOptions
+    page: Page, page_count: int, digest: str, formats: Sequence[Format], options: ImageOptions
 ) -> Conversion:
-    page = report.page(number)
     found = recognise(page, formats)
     image, notices = normalise_page(page, found.format, found.match, options)
     return Conversion(
         source=page.source,
         source_sha256=digest,
-        page_number=number,
-        page_count=report.page_count,
+        page_number=page.number,
+        page_count=page_count,
         origin=page.origin,
         format_id=found.format.info.id,
         match=found.match,

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from ecgvision import grid as grid_module
-from ecgvision.media.views import levelled, levelled_pixels, scaled, turned
+from ecgvision.media.raster import reduced
+from ecgvision.media.views import levelled, levelled_pixels, own_pixels, scaled, turned
 from ecgvision.strokes import grid_pitch_mm, sorted_strokes
 from ecgvision.types import LEADS, Match, Page
 
@@ -136,8 +137,10 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
     upright = turned(page, quarter_turns) if quarter_turns else page
     sized, scale_from = _sized(upright)
     rotation = 0.0
+    pitch: Callable[[], float | None]
     if sized.origin == "vector":
-        mask, scale = grid_module.draw_strokes(sized, MASK_PX_PER_MM) < 128, MASK_PX_PER_MM
+        drawn = grid_module.draw_strokes(sized, MASK_PX_PER_MM, smooth=False)
+        mask, scale = drawn < 128, MASK_PX_PER_MM
         pitch = partial(grid_pitch_mm, sorted_strokes(sized).grid)
     else:
         small, scale = _reduced(sized)
@@ -168,7 +171,7 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
 def _pitch_mm(pixels: Pixels, px_per_mm: float, known: bool) -> float | None:
     """The pitch of the grid in mm, of whatever `px_per_mm` are where they are not `known`."""
     seen = grid_module.find_grid(pixels, px_per_mm if known else None)
-    return seen and seen.across_px / px_per_mm
+    return seen.across_px / px_per_mm if seen else None
 
 
 def _flipped(evidence: Evidence) -> Evidence:
@@ -213,7 +216,7 @@ def _rescaled(page: Page, factor: float) -> Page:
 def _reduced(page: Page) -> tuple[Pixels, float]:
     """The page's pixels, by a whole factor smaller, and their px/mm."""
     factor = max(1, round(page.px_per_mm / MASK_PX_PER_MM))
-    return grid_module.reduced(page.pixels(), factor), page.px_per_mm / factor
+    return reduced(own_pixels(page), factor), page.px_per_mm / factor
 
 
 def thin_runs(mask: Bools, most_px: float) -> tuple[Floats, Floats]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ecgvision.media.raster import reduced
+from ecgvision.media.views import one_channel
 from ecgvision.strokes import sorted_strokes
 from ecgvision.types import Page
 
@@ -39,6 +41,8 @@ _FRAME_MM = 150.0
 # A dark grid has at least so many lines each way, each inked over this share of the page.
 _GRID_LINES = 12
 _LINE_SHARE = 0.25
+# A line's points that lie this near to the line between the others are not seen.
+_BEND_PX = 0.1
 _MANY_SPECKS = 100
 _SPECK_MM = 1.5
 
@@ -51,29 +55,34 @@ def ink_of_page(page: Page) -> Pixels:
     """
     if page.origin == "vector":
         return draw_strokes(page)
-    return ink_of_pixels(page.pixels(), page.px_per_mm)
+    return ink_of_pixels(one_channel(page, brightest_channel), page.px_per_mm)
 
 
-def draw_strokes(page: Page, px_per_mm: float | None = None) -> Pixels:
-    """The page's strokes that are not grid, drawn with their own widths: (H, W) ``uint8``."""
+def draw_strokes(page: Page, px_per_mm: float | None = None, *, smooth: bool = True) -> Pixels:
+    """The page's strokes that are not grid, drawn with their own widths: (H, W) ``uint8``.
+
+    Without `smooth` there is only 0 and 255, which is drawn several times quicker.
+    """
     scale = px_per_mm or page.px_per_mm
     width_px, height_px = (max(1, round(side * scale)) for side in page.known_mm)
     paper = np.full((height_px, width_px), 255, np.uint8)
     for stroke in sorted_strokes(page).ink:
-        draw_line(paper, stroke.points_mm * scale, stroke.width_mm * scale)
+        draw_line(paper, stroke.points_mm * scale, stroke.width_mm * scale, smooth=smooth)
     return paper
 
 
-def draw_line(paper: Pixels, points_px: Floats, width_px: float) -> None:
+def draw_line(paper: Pixels, points_px: Floats, width_px: float, *, smooth: bool = True) -> None:
     """Draw a polyline into `paper` in place; `points_px` is (n, 2), x and y in pixels.
 
     Point (0, 0) is the corner of the first pixel, as on the page; OpenCV counts from its centre.
     OpenCV draws whole pixel widths only, so a thin line is drawn one pixel wide and never lost.
     """
     shift = 4
-    points = np.round((points_px - 0.5) * (1 << shift)).astype(np.int32)
-    thickness = max(1, round(width_px))
-    cv2.polylines(paper, [points.reshape(-1, 1, 2)], False, 0, thickness, cv2.LINE_AA, shift)
+    # OpenCV takes its time over every joint: points that do not bend the line are left out.
+    bends = cv2.approxPolyDP((points_px - 0.5).astype(np.float32), _BEND_PX, False)
+    fixed = np.round(bends * (1 << shift)).astype(np.int32)
+    kind = cv2.LINE_AA if smooth else cv2.LINE_8
+    cv2.polylines(paper, [fixed], False, 0, max(1, round(width_px)), kind, shift)
 
 
 def ink_of_pixels(pixels: Pixels, px_per_mm: float) -> Pixels:
@@ -134,16 +143,6 @@ def _percentile(pixels: Pixels, percent: float) -> float:
     up_to = np.cumsum(counts, dtype=np.float64)
     low, high = np.searchsorted(up_to, [int(place), min(int(place) + 1, pixels.size - 1)], "right")
     return float(low + (high - low) * (place - int(place)))
-
-
-def reduced(pixels: Pixels, factor: int) -> Pixels:
-    """Means of `factor` x `factor` pixels; what is left over at the right and below is cut off."""
-    if factor == 1:
-        return pixels
-    height, width = (side // factor for side in pixels.shape[:2])
-    whole = pixels[: height * factor, : width * factor]
-    small: Pixels = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-    return small
 
 
 def _shaded_darkness(bright: Pixels, ink: float) -> Pixels:
@@ -211,7 +210,8 @@ def _has_many_specks(core: Pixels, most_px: float) -> bool:
     if len(outlines) < _MANY_SPECKS:
         return False
     outer = (line for line, (*_, parent) in zip(outlines, tree[0], strict=True) if parent < 0)
-    return sum(max(cv2.boundingRect(line)[2:]) < most_px for line in outer) >= _MANY_SPECKS
+    small = sum(bool(max(cv2.boundingRect(line)[2:]) < most_px) for line in outer)
+    return small >= _MANY_SPECKS
 
 
 def _without_dark_grid(core: Pixels, px_per_mm: float) -> Pixels:
@@ -220,7 +220,7 @@ def _without_dark_grid(core: Pixels, px_per_mm: float) -> Pixels:
         return _without_frame(core, px_per_mm)
     across, down = _long_lines(core, px_per_mm, 0), _long_lines(core, px_per_mm, 1)
     lines = cv2.countNonZero(cv2.bitwise_or(across, down))
-    few = min(_line_count(across, 0), _line_count(down, 1)) < _GRID_LINES
+    few = _line_count(cv2.transpose(down)) < _GRID_LINES
     if few or lines < _DARK_GRID_SHARE * cv2.countNonZero(core):
         return _without_frame(core, px_per_mm)
     without = core
@@ -230,12 +230,18 @@ def _without_dark_grid(core: Pixels, px_per_mm: float) -> Pixels:
 
 
 def _may_have_dark_grid(core: Pixels, px_per_mm: float) -> bool:
-    """Whether there is so much ink, in so many rows of pixels, that a grid is worth looking for."""
+    """Whether there is so much ink and so many lines across that a grid is worth looking for."""
     in_row = _row_sums(core)
     much = cv2.countNonZero(core) >= _DARK_PAGE_SHARE * core.size
-    long = int(in_row.max()) >= _FRAME_MM * px_per_mm
-    full = int(np.count_nonzero(in_row > _LINE_SHARE * core.shape[1]))
-    return (much or long) and full >= _GRID_LINES
+    if not much and in_row.max() < _FRAME_MM * px_per_mm:
+        return False
+    # Lines are looked for only where they can be: in few rows of pixels of the usual page.
+    rows = np.flatnonzero(in_row > _LINE_SHARE * core.shape[1])
+    if len(rows) < _GRID_LINES:
+        return False
+    across = np.zeros_like(core)
+    across[rows] = _long_lines(core[rows], px_per_mm, 0)
+    return _line_count(across) >= _GRID_LINES
 
 
 def _row_sums(mask: Pixels) -> NDArray[np.int32]:
@@ -258,10 +264,9 @@ def _long_lines(core: Pixels, px_per_mm: float, axis: int) -> Pixels:
     return kept
 
 
-def _line_count(lines: Pixels, axis: int) -> int:
-    """How many separate lines there are: rows (axis 0) or columns (axis 1) with much of them."""
-    share = lines.mean(axis=1 - axis)
-    full = share > _LINE_SHARE
+def _line_count(across: Pixels) -> int:
+    """How many separate lines run across: rows with much of them, or stacks of such rows."""
+    full = _row_sums(across) > _LINE_SHARE * across.shape[1]
     return int(np.count_nonzero(np.diff(full.astype(np.int8)) == 1))
 
 

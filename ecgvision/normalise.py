@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ecgvision.grid import draw_strokes
 from ecgvision.qrs import beats_window, qrs_times
 from ecgvision.trace import LeadTrace
 from ecgvision.types import LEADS, Box, EcgImage, Layout, LeadBox, Match, Notice, Page
@@ -34,13 +34,14 @@ class ImageOptions:
     """How the picture is to be: its style, and for the canonical style its size.
 
     Each lead gets a box of `lead_s` seconds (2.5 unless given; 5 with `beats`) by
-    `lead_height_mm`; `beats` (3 or 4) cuts every lead to that many QRS complexes.
+    `lead_height_mm` (2 mV up and down unless given: precordial leads often pass 1.5 mV). `beats`
+    (3 or 4) cuts every lead to that many QRS complexes.
     """
 
     style: Style = "canonical"
     px_per_mm: float = 8.0
     lead_s: float | None = None
-    lead_height_mm: float = 30.0
+    lead_height_mm: float = 40.0
     beats: int | None = None
 
     @property
@@ -216,20 +217,18 @@ def published_image(page: Page, match: Match, ink: Pixels, *, windows: bool) -> 
     if style is None:
         raise ValueError(f"layout {match.layout.name} has no published style")
     scale = style.px_per_mm
-    if page.origin == "vector":
-        source = draw_strokes(page, scale)
-        _draw_names(source, page, match.layout, scale)
-    else:
-        size = tuple(round(side * scale) for side in page.known_mm)
-        same = (ink.shape[1], ink.shape[0]) == size
-        source = ink if same else cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+    size = tuple(round(side * scale) for side in page.known_mm)
+    same = (ink.shape[1], ink.shape[0]) == size
+    source = ink if same else cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+    names = _printed_names(page, match.layout, scale) if page.origin == "vector" else ()
     dx, dy = (round(offset * scale) for offset in match.offset_mm)
     pixels = np.full((style.height_px, style.width_px), 255, np.uint8)
     for tile in style.tiles:
+        left, top = tile.left_px + dx, tile.top_px + dy
+        part = cut_out(source, left, top, tile.width_px, tile.height_px)
+        _print_names(part, names, left, top)
         y, x = tile.to_top_px, tile.to_left_px
-        pixels[y : y + tile.height_px, x : x + tile.width_px] = cut_out(
-            source, tile.left_px + dx, tile.top_px + dy, tile.width_px, tile.height_px
-        )
+        pixels[y : y + tile.height_px, x : x + tile.width_px] = part
     name = "published"
     if windows and style.windows_px:
         pixels = np.hstack([pixels[:, first:last] for first, last in style.windows_px])
@@ -238,25 +237,32 @@ def published_image(page: Page, match: Match, ink: Pixels, *, windows: bool) -> 
     return EcgImage(pixels, scale, name, (), layout.speed_mm_per_s, layout.gain_mm_per_mv)
 
 
-def _draw_names(paper: Pixels, page: Page, layout: Layout, px_per_mm: float) -> None:
-    """Print the page's lead names, and no other text of it, where they stand on the page."""
-    names = set(LEADS)
+def _printed_names(page: Page, layout: Layout, px_per_mm: float) -> list[tuple[Pixels, int, int]]:
+    """The page's lead names, and no other text of it: each as a picture, and its left and top."""
     area = [b.box.grown(4, 4) for b in layout.boxes if not b.rhythm_strip]
+    font_of = cache(ImageFont.load_default)  # names are of one size, and a font takes long to load
+    found = []
     for text in page.texts:
-        name = text.text.strip()
-        if name not in names or not any(a.contains(*text.box.centre_mm) for a in area):
+        name, box = text.text.strip(), text.box
+        if name not in LEADS or not any(a.contains(*box.centre_mm) for a in area):
             continue
-        _print_name(paper, name, text.box, px_per_mm)
+        width, height = round(box.width_mm * px_per_mm) + 4, round(box.height_mm * px_per_mm) + 4
+        label = Image.new("L", (2 * width, height), 255)
+        # A printed line's box is about 1.2 times its font's size, and so is Pillow's own font's.
+        font = font_of(round(max(4.0, box.height_mm * px_per_mm / 1.2), 1))
+        ImageDraw.Draw(label).text((0, 0), name, fill=0, font=font)
+        left, top = round(box.left_mm * px_per_mm), round(box.top_mm * px_per_mm)
+        found.append((np.asarray(label), left, top))
+    return found
 
 
-def _print_name(paper: Pixels, name: str, box: Box, px_per_mm: float) -> None:
-    """Print one lead name into `paper` in place, as high as it stands on the page."""
-    width, height = round(box.width_mm * px_per_mm) + 4, round(box.height_mm * px_per_mm) + 4
-    label = Image.new("L", (2 * width, height), 255)
-    # A printed line's box is about 1.2 times its font's size, and so is Pillow's own font's.
-    font = ImageFont.load_default(size=max(4.0, box.height_mm * px_per_mm / 1.2))
-    ImageDraw.Draw(label).text((0, 0), name, fill=0, font=font)
-    ink = np.asarray(label)
-    top, left = round(box.top_mm * px_per_mm), round(box.left_mm * px_per_mm)
-    area = paper[max(0, top) : top + height, max(0, left) : left + 2 * width]
-    np.minimum(area, ink[: area.shape[0], : area.shape[1]], out=area)
+def _print_names(
+    part: Pixels, names: Iterable[tuple[Pixels, int, int]], left: int, top: int
+) -> None:
+    """Print names into `part`, which was cut from their page at (left, top), in place."""
+    for label, x, y in names:
+        y0, y1 = max(top, y), min(top + part.shape[0], y + label.shape[0])
+        x0, x1 = max(left, x), min(left + part.shape[1], x + label.shape[1])
+        if y0 < y1 and x0 < x1:
+            area = part[y0 - top : y1 - top, x0 - left : x1 - left]
+            np.minimum(area, label[y0 - y : y1 - y, x0 - x : x1 - x], out=area)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.strokes import trace_strokes
 from ecgvision.types import Box, Layout, LeadBox, Page
@@ -31,6 +32,8 @@ STEP_MM = 0.2
 
 _FOLLOW_PX_PER_MM = 6.0
 _BAND_MM = 28.0
+# Where a way rises less than this within the same length, no spike begins.
+_FLAT_MM = 1.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +251,11 @@ def _to_the_tips(
 def _spare(
     way: _Way, name: Box, px_per_mm: float, top: NDArray[np.int64], bottom: NDArray[np.int64]
 ) -> None:
-    """Take back growth that ends in a lead's printed name: that is a letter and no spike."""
+    """Take back growth from a flat part into a lead's printed name: a letter and no spike."""
     x = (np.arange(way.first, way.first + len(top)) + 0.5) / px_per_mm
-    beside = (x >= name.left_mm) & (x <= name.right_mm)
+    around = 2 * round(_FLAT_MM / 2 * px_per_mm) + 1
+    rise = maximum_filter1d(way.bottom, around) - minimum_filter1d(way.top, around)
+    beside = (x >= name.left_mm) & (x <= name.right_mm) & (rise < _FLAT_MM * px_per_mm)
     for grown, known in ((top, way.top), (bottom, way.bottom)):
         y = (grown + 0.5) / px_per_mm
         letter = beside & (y >= name.top_mm) & (y <= name.bottom_mm)

@@ -274,7 +274,8 @@ class PageReader(Protocol):
 class Page:
     """One page of a report.
 
-    `origin` is "vector" (drawn by lines), "scan" (a PDF that embeds an image) or "image".
+    `origin` is "vector" (drawn by lines), "scan" (a PDF that embeds an image), "image", or
+    "rendered" (a vector page taken by its pixels, without strokes).
     `size_px` is the (width, height) of the page's own pixels, `size_mm` its size on paper;
     an image without a believable resolution has none until it is measured. A page's own pixels
     are square. `memo` keeps what was measured on this page, so that trying five formats does
@@ -283,7 +284,7 @@ class Page:
 
     source: Path
     number: int
-    origin: Literal["vector", "scan", "image"]
+    origin: Literal["vector", "scan", "image", "rendered"]
     size_mm: tuple[float, float] | None
     size_px: tuple[int, int] | None
     reader: PageReader = field(repr=False, compare=False)

@@ -81,7 +81,7 @@ _CANONICAL_ONLY = {
 @click.option(
     "--lead-height",
     type=float,
-    default=30.0,
+    default=40.0,
     show_default=True,
     metavar="MM",
     help="Height of each lead's box in the canonical image, in mm.",

@@ -43,6 +43,7 @@ def list_formats() -> None:
         )
         for f in sorted(installed.formats, key=lambda f: f.info.id)
     ]
+    rows.append(("custom", "", "any", "any", "from a TOML file: --layout"))
     click.echo(_table([("id", "aliases", "vendor", "model", "layouts"), *rows]))
     for broken in installed.broken:
         click.echo(f"broken: {printable(f'{broken.name}: {broken.reason}')}")

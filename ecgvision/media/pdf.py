@@ -25,11 +25,12 @@ from ecgvision.media.raster import (
     PIXEL_LIMIT,
     RENDER_LIMIT,
     NativeCache,
+    as_kind,
     clip_shape,
     cut,
     paper,
+    reduced,
     refuse_too_large,
-    to_grey,
 )
 from ecgvision.media.vectors import MM_PER_PT, Frame, strokes_of, texts_of
 from ecgvision.types import RENDER_PX_PER_MM, Box, Page, Stroke, Text
@@ -225,6 +226,8 @@ class ScanReader(VectorReader):
         return cut(self.native(grey), self._px_per_mm, px_per_mm, clip)
 
     def _load(self, grey: bool) -> Pixels:
+        if self._trusted is None and self._is_plain():
+            self._trusted = True
         own = self._own(grey) if self._trusted is not False else None
         if own is not None and self._trusted is None:
             self._trusted = self._as_drawn(own)
@@ -234,6 +237,10 @@ class ScanReader(VectorReader):
         return self._drawn.pixels(
             self._px_per_mm, Box(0.0, 0.0, *self._size_mm), grey, self._stretch
         )
+
+    def _is_plain(self) -> bool:
+        xref, drawn = self._scan.xref, self._drawn
+        return xref is not None and scans.is_plain(drawn.document, drawn.page, xref)
 
     def _own(self, grey: bool) -> Pixels | None:
         image, xref = self._scan.images[0], self._scan.xref
@@ -253,7 +260,10 @@ class ScanReader(VectorReader):
     def _as_drawn(self, own: Pixels) -> bool:
         """Whether the image's pixels look as the page does: masks and the like may say no."""
         clip = Box(0.0, 0.0, *self._size_mm)
-        small = cut(own if own.ndim == 2 else to_grey(own), self._px_per_mm, _CHECK_PX_PER_MM, clip)
+        # Whole pixels first: half way is quick, and the rest is little.
+        factor = max(1, int(self._px_per_mm / _CHECK_PX_PER_MM / 2))
+        grey = as_kind(reduced(own, factor), True)
+        small = cut(grey, self._px_per_mm / factor, _CHECK_PX_PER_MM, clip)
         shown = self._drawn.pixels(_CHECK_PX_PER_MM, clip, True, self._stretch)
         return scans.agree(small, shown)
 

@@ -164,6 +164,15 @@ def warped(source: Pixels, inverse: np.ndarray, shape: tuple[int, int]) -> Pixel
     return np.asarray(out, np.uint8)
 
 
+def reduced(pixels: Pixels, factor: int) -> Pixels:
+    """Means of `factor` x `factor` pixels; what is left over at the right and below is cut off."""
+    if factor == 1:
+        return pixels
+    height, width = (side // factor for side in pixels.shape[:2])
+    whole = pixels[: height * factor, : width * factor]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def squared(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:
     """The whole image brought to (width, height); used where pixels are not square."""
     if (pixels.shape[1], pixels.shape[0]) == size_px:

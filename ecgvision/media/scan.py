@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ _SQUARE = 0.005
 # How far an image may lean in its page (in its own pixels, over all its length) and be upright.
 _LEAN_PX = 0.5
 _MISFIT_PX = 2.0
+# Saving and restoring the state, placing and painting: no clip, no mask, no blending.
+_PLAIN = re.compile(rb"(?:[-+.\d]+|q|Q|cm|/\w+\s+Do|\s+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,19 @@ def _xref_of(listed: Sequence[Any], image: Placed) -> int | None:
     fitting = {entry[0] for entry in listed if (entry[2], entry[3]) == image.size_px}
     masked = any(entry[1] for entry in listed if entry[0] in fitting)
     return fitting.pop() if len(fitting) == 1 and not masked else None
+
+
+def is_plain(document: Any, page: Any, xref: int) -> bool:
+    """Whether the page does nothing but place one image in a colour space that needs no care.
+
+    Its own pixels are then what a reader sees; anything else has to be compared with the page.
+    """
+    space = document.xref_get_key(xref, "ColorSpace")[1]
+    hidden = document.xref_get_key(xref, "OC")[0] != "null"
+    if space not in ("/DeviceRGB", "/DeviceGray") or hidden:
+        return False
+    content: bytes = page.read_contents()
+    return content.count(b"Do") == 1 and _PLAIN.fullmatch(content) is not None
 
 
 def own_pixels(document: Any, xref: int, image: Placed, grey: bool) -> Pixels | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ MM_PER_PT = 25.4 / 72
 
 # Ends of neighbouring segments closer than this (in pt) are joined: the noise of 32-bit floats.
 _JOINED_PT = 1e-3
+# What PyMuPDF's path items hold: "l" for a straight line, then its ends.
+_KIND, _START, _END = itemgetter(0), itemgetter(1), itemgetter(2)
 # Words of one line further apart than this many times their height stand in different columns.
 _WORD_GAP = 0.6
 
@@ -52,23 +55,36 @@ class Frame:
 
 def strokes_of(drawings: Sequence[dict[str, Any]], frame: Frame) -> tuple[Stroke, ...]:
     """Strokes and filled areas from PyMuPDF's drawings, in drawing order."""
-    found: list[Stroke] = []
+    painted = list(_painted(drawings))
+    if not painted:
+        return ()
+    # All points at once: a grid has hundreds of short lines.
+    points_mm = frame.points(np.concatenate([points_pt for points_pt, *_ in painted]))
+    stops = np.cumsum([len(points_pt) for points_pt, *_ in painted]).tolist()
+    return tuple(
+        Stroke(points_mm[start:stop], width_pt * frame.scale, rgb, filled)
+        for (start, stop), (_, width_pt, rgb, filled) in zip(
+            pairwise([0, *stops]), painted, strict=True
+        )
+    )
+
+
+def _painted(drawings: Sequence[dict[str, Any]]) -> Iterator[tuple[Points, float, RGB, bool]]:
+    """Points and width in pt, colour, and whether it is a filled area."""
     for drawing in drawings:
         kind = drawing["type"]
         fill = _seen(drawing.get("fill"), drawing.get("fill_opacity")) if "f" in kind else None
         line = _seen(drawing.get("color"), drawing.get("stroke_opacity")) if "s" in kind else None
         if fill is None and line is None:
             continue
-        width_mm = float(drawing.get("width") or 0.0) * frame.scale
+        width_pt = float(drawing.get("width") or 0.0)
         for points_pt in _polylines(drawing["items"], bool(drawing.get("closePath"))):
             if not np.isfinite(points_pt).all():
                 continue
-            points_mm = frame.points(points_pt)
             if fill is not None:
-                found.append(Stroke(points_mm, 0.0, fill, True))
+                yield points_pt, 0.0, fill, True
             if line is not None:
-                found.append(Stroke(points_mm, width_mm, line, False))
-    return tuple(found)
+                yield points_pt, width_pt, line, False
 
 
 def _seen(color: Sequence[float] | None, opacity: float | None) -> RGB | None:
@@ -83,17 +99,18 @@ def _seen(color: Sequence[float] | None, opacity: float | None) -> RGB | None:
 
 def _polylines(items: Sequence[Any], closed: bool) -> Iterator[Points]:
     """A path's runs of connected points, (n, 2) in pt."""
-    if all(item[0] == "l" for item in items):
-        pieces: Iterator[Points] = iter((_segments(items),)) if items else iter(())
-    else:
-        pieces = _mixed(items)
-    for segments in pieces:
+    if len(items) == 1 and items[0][0] == "l":  # one line, of which grids have hundreds
+        yield np.array(items[0][1:3], np.float64)
+        return
+    straight = set(map(_KIND, items)) == {"l"}
+    for segments in (_segments(items),) if straight else _mixed(items):
         yield from _runs(segments, closed)
 
 
 def _segments(items: Sequence[Any]) -> Points:
     """Straight lines as (n, 4): x and y of the start, x and y of the end."""
-    flat = chain.from_iterable(chain.from_iterable(item[1:3] for item in items))
+    ends = chain.from_iterable(zip(map(_START, items), map(_END, items), strict=True))
+    flat = chain.from_iterable(ends)
     return np.fromiter(flat, np.float64, 4 * len(items)).reshape(-1, 4)
 
 
