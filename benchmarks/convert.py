@@ -2,7 +2,8 @@
 
 The study's steps were written anew from their description: render page 1 at 300 dpi with
 pdf2image, mask the grid's three colours with numpy, crop at the published positions and stack,
-save a JPEG. Ours is what `ecgvision convert --format NAME --style published` does with a page, in
+save a JPEG. The masks are written the plain way; what a quicker way of writing them would change
+is timed too. Ours is what `ecgvision convert --format NAME --style published` does with a page, in
 this process: open the PDF, find the layout, take the grid out, write the PNG and its JSON.
 
 Pages are drawn in the two published formats, from PTB-XL records where $ECGVISION_DATA or
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -38,13 +40,15 @@ from ecgvision.plugins import Format, load_formats
 from ecgvision.testing import Ecg, draw_page, scanned, synthetic_ecg
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ecgvision.types import Pixels
 
 DATA = Path(os.environ.get("ECGVISION_DATA") or Path(__file__).parents[2] / "shared" / "data")
 FORMATS = ("philips", "ge")
 KINDS = ("vector", "scan")
 TARGETS = {"vector": 8.0, "scan": 3.0}
-STUDY, OURS = "study's steps", "ours, published"
+STUDY, QUICK, OURS = "study's steps", "  with quicker masks", "ours, published"
 
 # --- the study's steps ------------------------------------------------------------------------
 
@@ -56,7 +60,9 @@ PHILIPS_LEAD = (701, 350)
 GE_AREA = (180, 280, 3000, 1600)
 
 
-def study_steps(pdf: Path, out_dir: Path, name: str) -> tuple[int, int]:
+def study_steps(
+    pdf: Path, out_dir: Path, name: str, mask_grid: Callable[[Pixels], None]
+) -> tuple[int, int]:
     """The study's way from a PDF to a JPEG; gives the picture's (width, height)."""
     (page,) = convert_from_path(pdf, dpi=300, first_page=1, last_page=1)
     pixels = np.array(page)
@@ -70,17 +76,28 @@ def study_steps(pdf: Path, out_dir: Path, name: str) -> tuple[int, int]:
     return image.size
 
 
-def mask_grid(pixels: Pixels) -> None:
+def mask_plainly(pixels: Pixels) -> None:
     """Make the grid's colours white, in place; (H, W, 3) RGB."""
-    for rgb in GRID_RGB:
-        low = np.array([max(0, part - GRID_SLACK) for part in rgb], np.uint8)
-        high = np.array([min(255, part + GRID_SLACK) for part in rgb], np.uint8)
-        # Channel by channel, the quick way: np.all over the last axis takes several times longer.
+    for low, high in colour_ranges():
+        near = np.all((pixels >= low) & (pixels <= high), axis=2)
+        pixels[near] = 255
+
+
+def mask_quickly(pixels: Pixels) -> None:
+    """The same channel by channel, which numpy does several times quicker."""
+    for low, high in colour_ranges():
         near = np.ones(pixels.shape[:2], bool)
         for channel in range(3):
             near &= pixels[:, :, channel] >= low[channel]
             near &= pixels[:, :, channel] <= high[channel]
         pixels[near] = 255
+
+
+def colour_ranges() -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """The lowest and the highest RGB of each of the grid's colours."""
+    rgb = np.array(GRID_RGB)
+    lows, highs = np.clip(rgb - GRID_SLACK, 0, 255), np.clip(rgb + GRID_SLACK, 0, 255)
+    return list(zip(lows.astype(np.uint8), highs.astype(np.uint8), strict=True))
 
 
 def cropped(pixels: Pixels, area: tuple[int, int, int, int]) -> Pixels:
@@ -176,7 +193,8 @@ def methods_into(out_dir: Path) -> dict[str, Method]:
         )
 
     return {
-        STUDY: lambda case: study_steps(case.pdf, out_dir, case.format),
+        STUDY: lambda case: study_steps(case.pdf, out_dir, case.format, mask_plainly),
+        QUICK: lambda case: study_steps(case.pdf, out_dir, case.format, mask_quickly),
         OURS: published_or_not("published", False),
         "ours, published, auto": published_or_not("published", True),
         "ours, canonical": published_or_not("canonical", False),
@@ -187,11 +205,15 @@ def methods_into(out_dir: Path) -> dict[str, Method]:
 def timed(cases: Sequence[Case], methods: dict[str, Method], repeats: int) -> Times:
     """The fastest of `repeats` in ms for every page, by (format, kind, method), interleaved."""
     fastest: dict[tuple[Case, str], float] = {}
-    for _, case, (name, method) in product(range(repeats), cases, methods.items()):
-        start = time.perf_counter()
-        method(case)
-        took = (time.perf_counter() - start) * 1000
-        fastest[case, name] = min(took, fastest.get((case, name), took))
+    names = list(methods)
+    for repeat, case in product(range(repeats), cases):
+        # Whoever comes after poppler finds cold caches: not always the same.
+        turn = repeat % len(names)
+        for name in (*names[turn:], *names[:turn]):
+            start = time.perf_counter()
+            methods[name](case)
+            took = (time.perf_counter() - start) * 1000
+            fastest[case, name] = min(took, fastest.get((case, name), took))
     times: Times = defaultdict(list)
     for (case, name), took in fastest.items():
         times[case.format, case.kind, name].append(took)
@@ -219,25 +241,32 @@ def usable(cases: Sequence[Case], methods: dict[str, Method]) -> list[Case]:
 # --- report -----------------------------------------------------------------------------------
 
 
-def overall_ratio(times: Times, kind: str) -> float:
-    """How many times longer the study's steps take for all pages of a kind, one after another."""
-    study, own = (sum(sum(times[f, kind, name]) for f in FORMATS) for name in (STUDY, OURS))
+def overall_ratio(times: Times, kind: str, baseline: str) -> float:
+    """How many times longer the baseline takes for as many pages of the one format as the other."""
+    study, own = (
+        sum(statistics.mean(times[f, kind, name]) for f in FORMATS) for name in (baseline, OURS)
+    )
     return study / own
 
 
 def report(times: Times, methods: Sequence[str]) -> None:
-    click.echo("\nHow many times faster than the study's steps, to the published style:")
+    click.echo(
+        "\nHow many times faster than the study's steps, both formats, to the published style:"
+    )
     for kind, target in TARGETS.items():
-        ratio = overall_ratio(times, kind)
-        verdict = "reached" if ratio >= target else "missed"
-        click.echo(f"  {kind:8}{ratio:6.1f} x   target {target:g} x: {verdict}")
-    click.echo(f"\n{'median per page':26}{'ms':>8}{'ratio':>8}")
+        plain, quick = (overall_ratio(times, kind, name) for name in (STUDY, QUICK))
+        verdict = "reached" if plain >= target else "missed"
+        click.echo(
+            f"  {kind:8}{plain:5.1f}x (target {target:g}x: {verdict}); "
+            f"{quick:.1f}x if the study's masks had been written the quick way"
+        )
+    click.echo(f"\n{'per page (median)':28}{'faster':>8}{'ms':>8}")
     for name, kind in product(FORMATS, KINDS):
         study = statistics.median(times[name, kind, STUDY])
         click.echo(f"{name}, {kind}")
         for method in methods:
             own = statistics.median(times[name, kind, method])
-            click.echo(f"  {method:24}{own:8.0f}{study / own:7.1f}x")
+            click.echo(f"  {method:26}{study / own:7.1f}x{own:8.0f}")
 
 
 def as_json(times: Times, pages: int, repeats: int) -> str:
@@ -251,8 +280,11 @@ def as_json(times: Times, pages: int, repeats: int) -> str:
         }
         for (name, kind, method), values in times.items()
     ]
-    overall = {kind: round(overall_ratio(times, kind), 2) for kind in KINDS}
-    found = {"pages": pages, "repeats": repeats, "ratio": overall, "target": TARGETS, "times": rows}
+    overall = {
+        label: {kind: round(overall_ratio(times, kind, baseline), 2) for kind in KINDS}
+        for label, baseline in (("ratio", STUDY), ("ratio_quicker_masks", QUICK))
+    }
+    found = {"pages": pages, "repeats": repeats, "target": TARGETS, **overall, "times": rows}
     return json.dumps(found, indent=2) + "\n"
 
 
@@ -261,6 +293,9 @@ def as_json(times: Times, pages: int, repeats: int) -> str:
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Per page.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the times here.")
 def main(pages: int, repeats: int, json_path: Path | None) -> None:
+    if shutil.which("pdftoppm") is None:
+        click.echo("The study's steps need poppler: install poppler-utils (pdftoppm) first.")
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         click.echo(f"Drawing {pages} pages of {len(FORMATS)} formats as {' and '.join(KINDS)} ...")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 from ecgvision.columns import measured_columns
-from ecgvision.evidence import Evidence, Row, gather, rescaled
+from ecgvision.evidence import Evidence, Row, gather, names_seen, rescaled
 from ecgvision.types import FormatInfo, Layout, Match, Page
 
 GOOD_SCORE = 0.6
@@ -47,11 +47,16 @@ def find_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
 def _likely_turns(page: Page) -> tuple[int, ...]:
     """The ways up worth trying: long rows of ink run across an upright or upside-down page."""
     evidence = gather(page, 0)
-    long_mm = 0.6 * _page_mm(evidence)[0]  # a page on its side shows rows of bars and names
-    long = [r for r in evidence.rows if r.right_mm - r.left_mm >= long_mm and r.coverage > 0.5]
+    long_mm = 0.75 * _page_mm(evidence)[0]
+    long = [r for r in evidence.rows if r.right_mm - r.left_mm >= long_mm and r.coverage > 0.7]
     if len(long) >= 3:
         return (0, 2)
-    return (0, 1, 3)
+    # A page on its side shows rows too: of bars, of names, of complexes one beside the other.
+    across, down = (
+        sum(r.coverage * (r.right_mm - r.left_mm) for r in gather(page, turns).rows)
+        for turns in (0, 1)
+    )
+    return (0, 2, 1, 3) if across >= down else (1, 3, 0, 2)
 
 
 def with_header(match: Match, info: FormatInfo, page: Page) -> Match:
@@ -135,6 +140,7 @@ def _scored(evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[floa
         notes.append("looked for no grid, found a grid")
     score *= _bars_factor(evidence, placed, notes)
     score *= _names_factor(evidence, placed, notes)
+    score *= _glyphs_factor(evidence, placed, notes)
     return Match(
         layout=placed,
         score=max(0.0, score),
@@ -197,7 +203,7 @@ def _fit_rows(evidence: Evidence, layout: Layout) -> _RowFit | None:
         worst = (max(strays) - min(strays)) / 2
         if abs(middle) > _MOST_OFFSET_MM or worst > layout.row_slack_mm:
             continue
-        if _row_left_over(evidence, paired):
+        if _row_left_over(evidence, paired) or sum(r.ruled for r in paired) > len(paired) / 2:
             continue
         if best is None or worst < best.worst_mm:
             best = _RowFit(middle, tuple(paired), worst)
@@ -222,7 +228,7 @@ def _strong(row: Row) -> bool:
 
 
 def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
-    """Whether a row as long and dense as the paired ones stands among or below them unpaired."""
+    """Whether a row as long and dense as the paired ones stands on the page unpaired."""
     left = _median([row.left_mm for row in paired])
     right = _median([row.right_mm for row in paired])
     dense = _median([row.coverage for row in paired])
@@ -231,11 +237,12 @@ def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
         default=30.0,
     )
     for row in evidence.rows:
-        if row.baseline_mm < paired[0].baseline_mm + 0.5 * pitch:
-            continue  # above the first row stands the header
         if min(abs(row.baseline_mm - other.baseline_mm) for other in paired) < 0.5 * pitch:
             continue
-        as_long = row.left_mm < left + 12 and row.right_mm > right - 12
+        # Print above and below may be as long, but does not begin and end where the rows do.
+        beyond = row.baseline_mm < paired[0].baseline_mm or row.baseline_mm > paired[-1].baseline_mm
+        slack = 5.0 if beyond else 12.0
+        as_long = abs(row.left_mm - left) < slack and abs(row.right_mm - right) < slack
         if as_long and not row.ruled and row.coverage >= max(0.55, 0.7 * dense):
             return True
     return False
@@ -296,9 +303,7 @@ def _scaled_by_extent(evidence: Evidence, layout: Layout) -> Evidence | None:
 def _bars_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:
     """Upright bars must stand between the columns of a layout with separators, and only there."""
     if not placed.separators:
-        left = min(b.box.left_mm for b in placed.boxes)
-        right = max(b.box.right_mm for b in placed.boxes)
-        inside = [bar for bar in evidence.bars_mm if left + 8 < bar < right - 8]
+        inside = _separators_seen(evidence, placed)
         if inside:
             notes.append(f"looked for no upright bars, found some at x = {_numbers(inside)} mm")
         return 0.55 if inside else 1.0
@@ -308,6 +313,35 @@ def _bars_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:
     )
     notes.append(f"{seen} of {len(starts)} separators seen")
     return 1.0 if seen == len(starts) else 0.5
+
+
+def _separators_seen(evidence: Evidence, placed: Layout) -> list[float]:
+    """Bars that stand where the rows fall into two or four columns; none of other places.
+
+    Tall complexes one above the other look like bars, but not just there and nowhere else.
+    """
+    left = min(b.box.left_mm for b in placed.boxes)
+    right = max(b.box.right_mm for b in placed.boxes)
+    inside = [bar for bar in evidence.bars_mm if left + 8 < bar < right - 8]
+    quarters = [left + (right - left) * part / 4 for part in (1, 2, 3)]
+    strays = [x for x in inside if min(abs(x - q) for q in quarters) > _BAR_SLACK_MM]
+    in_the_middle = any(abs(x - quarters[1]) <= _BAR_SLACK_MM for x in inside)
+    return inside if in_the_middle and not strays else []
+
+
+def _glyphs_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:
+    """On a page without text, something must be printed where most leads' names are due.
+
+    A page with nothing at all in those places may have its names elsewhere: that counts little.
+    """
+    due = [b for b in placed.twelve if b.name_mm]
+    if evidence.page.texts or evidence.page.origin == "vector" or len(due) < 8:
+        return 1.0
+    seen = names_seen(evidence, placed, [b.name_mm for b in due if b.name_mm]) / len(due)
+    notes.append(f"print where {seen:.0%} of the lead names are due")
+    if seen >= 0.7:
+        return 1.0
+    return 0.55 if seen > 0.25 else 0.8
 
 
 def _names_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:

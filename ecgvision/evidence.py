@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ import numpy as np
 from ecgvision import grid as grid_module
 from ecgvision.media.raster import reduced
 from ecgvision.media.views import levelled, levelled_pixels, own_pixels, scaled, turned
-from ecgvision.strokes import grid_pitch_mm, sorted_strokes
-from ecgvision.types import LEADS, Match, Page
+from ecgvision.strokes import LEAST_BAR_MM, grid_pitch_mm, sorted_strokes, upright_bars
+from ecgvision.types import LEADS, Layout, Match, Page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,9 @@ _MOST_SKEW_DEG = 3.5
 # Past its last thin run a row goes on through ink at most this far from its baseline, over gaps
 # no wider than this.
 _END_BAND_MM = 8.0
-_END_GAP_MM = 1.5
+# Most of the runs of a ruled line, single or double, lie this close; those of a trace do not.
+_RULED_MM = 0.28
+_END_GAP_MM = 6.0
 # A page whose size nobody knows is taken for this wide until its scale is measured.
 _GUESSED_WIDTH_MM = 280.0
 
@@ -162,7 +164,7 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
         mask=mask,
         mask_px_per_mm=scale,
         rows=_rows(mask, scale),
-        bars_mm=_bars(mask, scale),
+        bars_mm=upright_bars(sized) if sized.origin == "vector" else _bars(mask, scale),
         names=lead_names(sized),
         measure_grid_mm=cache(pitch),
     )
@@ -300,8 +302,17 @@ def _row(x_mm: Floats, y_mm: Floats) -> Row | None:
     if right - left < 60:
         return None
     coverage = sum(len(piece) for piece in long) / ((right - left) * 2)
-    ruled = bool(np.percentile(y_mm, 98) - np.percentile(y_mm, 2) < 0.25)
-    return Row(float(np.median(y_mm)), float(left), float(right), float(coverage), ruled)
+    level = float(np.median(y_mm))
+    return Row(level, left, right, float(coverage), _is_ruled(y_mm, level))
+
+
+def _is_ruled(y_mm: Floats, level_mm: float) -> bool:
+    """Whether runs lie on one straight line, or on the two of a double one."""
+    halves = (y_mm[y_mm <= level_mm], y_mm[y_mm > level_mm])
+    spreads = [
+        np.percentile(h, 90) - np.percentile(h, 10) for h in halves if len(h) > 0.02 * len(y_mm)
+    ]
+    return bool(max(spreads) < _RULED_MM)
 
 
 def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
@@ -322,10 +333,16 @@ def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
 
 
 def _bars(mask: Bools, px_per_mm: float) -> tuple[float, ...]:
-    """Where upright bars at least 60 mm long stand, x in mm."""
-    length = round(60 * px_per_mm)
-    # A bar may lean a little. Only columns with that much ink can hold one: mostly none does.
+    """Where upright bars at least 60 mm long stand, x in mm.
+
+    Tall complexes of many rows, one above the other, may look like one.
+    """
+    length = round(LEAST_BAR_MM * px_per_mm)
+    # A bar may lean a little, and be broken where its ink is thin. Only columns with that much
+    # ink can hold one: mostly none does.
     thick = cv2.dilate(mask.astype(np.uint8), np.ones((1, 3), np.uint8))
+    breaks = 2 * round(0.8 * px_per_mm) + 1
+    thick = cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((breaks, 1), np.uint8))
     in_column = cv2.reduce(thick, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
     columns = np.flatnonzero(in_column >= length)
     if len(columns) == 0:
@@ -347,3 +364,45 @@ def lead_names(page: Page) -> tuple[tuple[str, float, float], ...]:
         if lead:
             found.append((lead, *text.box.centre_mm))
     return tuple(found)
+
+
+# A lead's name fills part of this (mm); at least so much of it must be ink (mm2).
+_NAME_WIDTH_MM, _NAME_HEIGHT_MM = 6.5, 4.5
+_NAME_INK_MM2 = 0.6
+# All names together may stand this far from where they are due, as rows do.
+_NAME_SHIFTS_MM = ((-2.0, -1.0, 0.0, 1.0, 2.0), (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0))
+
+
+def names_seen(evidence: Evidence, layout: Layout, places_mm: Sequence[tuple[float, float]]) -> int:
+    """In how many of the places (top left corners of lead names) something is printed.
+
+    The places are moved together to where most is found. Baselines are no print.
+    """
+    scale = evidence.mask_px_per_mm
+    ink = evidence.mask.astype(np.uint8)
+    for row in layout.rows:
+        top = max(0, round((row[0].baseline_mm - 1.2) * scale))
+        ink[top : round((row[0].baseline_mm + 1.2) * scale)] = 0
+    total = cv2.integral(ink)
+    across, down = _NAME_SHIFTS_MM
+    return max(
+        sum(
+            _inked_mm2(total, x - 0.5 + dx, y - 0.8 + dy, scale) >= _NAME_INK_MM2
+            for x, y in places_mm
+        )
+        for dx in across
+        for dy in down
+    )
+
+
+def _inked_mm2(total: NDArray[np.int32], left_mm: float, top_mm: float, px_per_mm: float) -> float:
+    """Ink in a name's place, from the page's summed-up ink."""
+    height, width = total.shape
+    x0, x1 = (
+        min(max(0, round(x * px_per_mm)), width - 1) for x in (left_mm, left_mm + _NAME_WIDTH_MM)
+    )
+    y0, y1 = (
+        min(max(0, round(y * px_per_mm)), height - 1) for y in (top_mm, top_mm + _NAME_HEIGHT_MM)
+    )
+    pixels = int(total[y1, x1]) - int(total[y0, x1]) - int(total[y1, x0]) + int(total[y0, x0])
+    return pixels / px_per_mm**2

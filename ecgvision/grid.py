@@ -233,7 +233,7 @@ def _may_have_dark_grid(core: Pixels, px_per_mm: float) -> bool:
     """Whether there is so much ink and so many lines across that a grid is worth looking for."""
     in_row = _row_sums(core)
     much = cv2.countNonZero(core) >= _DARK_PAGE_SHARE * core.size
-    if not much and in_row.max() < _FRAME_MM * px_per_mm:
+    if not much and int(in_row.max()) < _FRAME_MM * px_per_mm:
         return False
     # Lines are looked for only where they can be: in few rows of pixels of the usual page.
     rows = np.flatnonzero(in_row > _LINE_SHARE * core.shape[1])
@@ -365,7 +365,7 @@ def _darkest_channel(pixels: Pixels) -> Pixels:
 def _spectrum(lines: Pixels) -> Floats:
     """Mean power spectrum of the column sums of bands, so that a small skew does no harm."""
     height, width = lines.shape
-    bands = np.array_split(lines, max(4, height // 90), axis=0)
+    bands = np.array_split(lines, min(max(4, height // 90), height), axis=0)
     profiles = np.concatenate([cv2.reduce(b, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for b in bands])
     smooth = cv2.blur(profiles, (61, 1))
     profiles = (profiles - smooth) * np.hanning(width)

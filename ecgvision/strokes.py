@@ -21,6 +21,9 @@ _FAMILY_DOTS = 400
 _DOT_MM = 1.2
 _STRAIGHT_MM = 0.02
 _LINE_MM = 8.0
+LEAST_BAR_MM = 60.0
+"""Separators are at least this long: longer than any complex."""
+
 # Pieces of one trace end and start at the same point, to the precision PDFs are written with.
 _JOIN_MM = 0.15
 
@@ -98,6 +101,16 @@ def grid_pitch_mm(grid: Iterable[Stroke]) -> float | None:
     gaps = np.diff(np.unique(np.round(xs, 2)))
     gaps = gaps[gaps > 0.3]
     return float(np.median(gaps)) if len(gaps) >= _FAMILY_LINES - 1 else None
+
+
+def upright_bars(page: Page) -> tuple[float, ...]:
+    """Where straight upright strokes at least 60 mm long stand that are not grid, x in mm."""
+    bars = {
+        round(float(stroke.points_mm[0, 0]), 1)
+        for stroke in sorted_strokes(page).ink
+        if _kind(stroke) == "down" and float(np.ptp(stroke.points_mm[:, 1])) >= LEAST_BAR_MM
+    }
+    return tuple(sorted(bars))
 
 
 def joined(strokes: Iterable[Stroke]) -> tuple[Stroke, ...]:

@@ -106,8 +106,17 @@ def test_the_same_twice(pdf: bytes, tmp_path: Path) -> None:
     assert first.summary() == second.summary()
 
 
-@pytest.mark.parametrize("format_id", ["philips-tc30", "ge-mac1200", "ge-muse", "edan-se3"])
-@pytest.mark.parametrize("kind", ["vector", "scan"])
+@pytest.mark.parametrize(
+    ("format_id", "kind"),
+    [
+        ("philips-tc30", "vector"),
+        ("ge-mac1200", "vector"),
+        ("ge-muse", "vector"),
+        ("edan-se3", "vector"),
+        ("philips-tc30", "scan"),
+        ("edan-se3", "scan"),
+    ],
+)
 def test_no_word_of_the_header_gets_out(
     kind: str, format_id: str, formats: dict[str, Format], ecg: Ecg, tmp_path: Path
 ) -> None:

@@ -95,7 +95,7 @@ def test_wrong_format_matrix(
     page = {
         "vector": lambda: page_of(drawn.pdf),
         "scan": lambda: page_of(scanned(drawn.pdf)),
-        "png": lambda: page_of(as_png(drawn.pdf, 200, with_dpi=False), ".png"),
+        "png": lambda: page_of(as_png(drawn.pdf, 150, with_dpi=False), ".png"),
     }[kind]()
     for other_id, other in formats.items():
         match = best(page, other)
@@ -126,14 +126,15 @@ def test_named_by_another_name_it_is_refused(
         assert error.code == "format-not-found"
         assert error.expected == f"a page of {other_id}"
         assert error.found.startswith(f"{other_id} ")
-        assert any(words in error.found for words in ("looked for", "names stand elsewhere"))
+        reasons = ("looked for", "stand elsewhere", "separators seen")
+        assert any(words in error.found for words in reasons)
 
 
 # Some of them fast, some with complexes so tall that they touch from row to row.
-REAL_RECORDS = (4, 8, 10, 16, 30, 32, 42, 48, 54, 60)
+REAL_RECORDS = (4, 8, 16, 30, 32, 42, 48, 60)
 
 
-@pytest.mark.parametrize(("kind", "numbers"), [("vector", REAL_RECORDS), ("scan", (16, 32, 48))])
+@pytest.mark.parametrize(("kind", "numbers"), [("vector", REAL_RECORDS), ("scan", (16, 32))])
 @one_of_each
 def test_pages_of_real_records_are_found(
     format_id: str,
@@ -192,8 +193,8 @@ def test_turned_pictures(
 ) -> None:
     layout = layout_of(format_id, name)
     drawn = draw_page(layout, formats[format_id].info, ecg)
-    pixels = np.rot90(rasterise(drawn.pdf, 200 / 25.4), turns)  # anticlockwise
-    page = page_of(png(pixels), ".png")
+    pixels = np.rot90(rasterise(drawn.pdf, 150 / 25.4), turns)  # anticlockwise
+    page = page_of(png(pixels, 150), ".png")
     match = best(page, formats[format_id])
     assert match.quarter_turns == turns  # clockwise, to undo it
     assert_found(match, layout)
@@ -237,7 +238,7 @@ def test_a_turned_scan_without_a_scale(
 
 @pytest.mark.parametrize(
     ("kind", "offset_mm"),
-    [("vector", (4.0, -5.0)), ("vector", (-4.0, 5.0)), ("scan", (4.0, -5.0))],
+    [("vector", (4.0, -5.0)), ("scan", (-4.0, 5.0))],
 )
 @one_of_each
 def test_offset_pages(
@@ -277,6 +278,23 @@ def test_skewed_scans(
     drawn = draw_page(layout, formats[format_id].info, ecg)
     match = best(page_of(scanned(drawn.pdf, rotation_deg=skew_deg)), formats[format_id])
     assert match.rotation_deg == pytest.approx(skew_deg, abs=ROTATION_WITHIN_DEG)
+    assert_found(match, layout)
+
+
+@pytest.mark.parametrize("dpi", [100, 150])
+@one_of_each
+def test_coarse_scans(
+    format_id: str,
+    name: str,
+    dpi: int,
+    formats: dict[str, Format],
+    layout_of: FindLayout,
+    ecg: Ecg,
+    page_of: OpenPage,
+) -> None:
+    layout = layout_of(format_id, name)
+    drawn = draw_page(layout, formats[format_id].info, ecg)
+    match = best(page_of(scanned(drawn.pdf, dpi=dpi)), formats[format_id])
     assert_found(match, layout)
 
 
@@ -455,16 +473,17 @@ def other_machine(
 TWELVE = tuple((lead,) for lead in LEADS)
 
 
-@pytest.mark.parametrize("kind", ["vector", "scan"])
 @pytest.mark.parametrize(
-    ("rows", "first_mm", "pitch_mm", "left_mm", "grid"),
+    ("rows", "first_mm", "pitch_mm", "left_mm", "grid", "kind"),
     [
-        (TWELVE, 35, 14, 15, False),
-        (TWELVE, 40, 13, 10, True),
-        (TWELVE, 30, 15, 10, True),
-        (SIX, 40, 28, 10, False),
-        (SIX, 40, 28, 15, True),
-        (SIX, 60, 25, 10, False),
+        (TWELVE, 35, 14, 15, False, "vector"),
+        (SIX, 40, 28, 15, True, "vector"),
+        (TWELVE, 35, 14, 15, False, "scan"),
+        (TWELVE, 40, 13, 10, True, "scan"),
+        (TWELVE, 30, 15, 10, True, "scan"),
+        (SIX, 40, 28, 10, False, "scan"),
+        (SIX, 40, 28, 15, True, "scan"),
+        (SIX, 60, 25, 10, False, "scan"),
     ],
 )
 def test_pages_of_another_machine_are_refused(
@@ -560,7 +579,7 @@ def test_page_sizes(
 
 def test_the_same_twice(formats: dict[str, Format], ecg: Ecg, page_of: OpenPage) -> None:
     philips = formats["philips-tc30"]
-    scan = scanned(draw_page(philips.layouts[0], philips.info, ecg).pdf)
-    first: Any = find_layout(page_of(scan), philips.layouts)
-    assert find_layout(page_of(scan), philips.layouts) == first
-    assert find_layout(page_of(scan), philips.layouts[::-1]).layout == first.layout
+    pdf = scanned(draw_page(philips.layouts[0], philips.info, ecg).pdf)
+    first: Any = find_layout(page_of(pdf), philips.layouts)
+    assert find_layout(page_of(pdf), philips.layouts) == first
+    assert find_layout(page_of(pdf), philips.layouts[::-1]).layout == first.layout

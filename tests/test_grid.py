@@ -92,7 +92,7 @@ def one_bit(drawn: DrawnPage) -> np.ndarray:
 PAGES = [
     *[(format_id, None, None) for format_id in FORMATS[:2]],
     *[("philips-tc30", 3, grid) for grid in (None, "grey", "dotted", False)],
-    *[("ge-mac1200", 17, grid) for grid in ("grey", "dotted", True, False)],
+    *[("ge-mac1200", 17, grid) for grid in ("grey", False)],
     ("ge-muse", 30, None),
     ("edan-se3", 44, None),
     ("philips-tc30", 51, None),

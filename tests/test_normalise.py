@@ -89,19 +89,18 @@ def worst(one: EcgImage, other: EcgImage, leads: Sequence[str], shift_px: int = 
         (ImageOptions(beats=4, lead_s=3, lead_height_mm=30), (1200, 1440)),
     ],
 )
-@pytest.mark.parametrize("format_id", ["philips-tc30", "ge-mac1200"])
 def test_size_goes_by_the_options_alone(
-    format_id: str,
     options: ImageOptions,
     size: tuple[int, int],
     picture: Callable[..., Conversion],
     ecg: Ecg,
 ) -> None:
-    image = picture(format_id, ecg, options=options).image
-    assert image.pixels.shape == size[::-1]
-    assert image.pixels.dtype == np.uint8
-    assert image.px_per_mm == options.px_per_mm
-    assert (image.speed_mm_per_s, image.gain_mm_per_mv, image.style) == (25, 10, "canonical")
+    for format_id in ("philips-tc30", "ge-mac1200"):
+        image = picture(format_id, ecg, options=options).image
+        assert image.pixels.shape == size[::-1]
+        assert image.pixels.dtype == np.uint8
+        assert image.px_per_mm == options.px_per_mm
+        assert (image.speed_mm_per_s, image.gain_mm_per_mv, image.style) == (25, 10, "canonical")
 
 
 @pytest.mark.parametrize("kind", ["vector", "png"])
@@ -167,8 +166,7 @@ def test_two_machines_give_one_picture(
     assert worst(ge, other, SAME_TIME) < 0.9
 
 
-@pytest.mark.parametrize("kind", ["vector", "png"])
-@pytest.mark.parametrize("number", [3, 44])
+@pytest.mark.parametrize(("number", "kind"), [(3, "vector"), (44, "vector"), (44, "png")])
 def test_two_machines_give_one_picture_of_a_real_record(
     number: int, kind: str, picture: Callable[..., Conversion], ptbxl: Callable[[int], Ecg]
 ) -> None:
@@ -195,7 +193,6 @@ def as_drawn(
         (25, 20, 2.5, "vector"),
         (50, 10, 2.5, "vector"),
         (12.5, 10, 5.0, "vector"),
-        (25, 5, 2.5, "png"),
         (50, 10, 2.5, "png"),
     ],
 )
@@ -266,7 +263,7 @@ def test_leads_that_reach_out_are_told(picture: Callable[..., Conversion], ecg: 
         ("ge-mac1200", "published-windows", (1530, 1320)),
     ],
 )
-@pytest.mark.parametrize("kind", ["vector", "png", "scan"])
+@pytest.mark.parametrize("kind", ["vector", "scan"])
 def test_published_pixels(
     kind: str,
     format_id: str,
@@ -387,8 +384,9 @@ def test_the_header_leaves_no_pixel_vector(
     np.testing.assert_array_equal(loud.pixels, quiet.pixels)
 
 
-@pytest.mark.parametrize("style", STYLES[:2])
-@pytest.mark.parametrize("format_id", ["philips-tc30", "ge-mac1200"])
+@pytest.mark.parametrize(
+    ("format_id", "style"), [("philips-tc30", "canonical"), ("ge-mac1200", "published")]
+)
 def test_the_header_leaves_no_pixel_raster(
     format_id: str,
     style: str,

@@ -38,7 +38,7 @@ BROKEN = {
     "bad-syntax": ("def format_info(:\n", "SyntaxError"),
     "no-hooks": ("VALUE = 1\n", "it does not implement the hook format_info()"),
     "no-layouts": (
-        "from ecgvision import FormatInfo as F, hookimpl as h\n@h\ndef format_info(): return F('x')",
+        "import ecgvision as e\n@e.hookimpl\ndef format_info(): return e.FormatInfo('x')\n",
         "it does not implement the hook lead_layouts()",
     ),
 }

@@ -41,7 +41,7 @@ def _published() -> PublishedStyle:
     return PublishedStyle(_SOURCE, 2 * _CUT_WIDTH_PX, 6 * _CUT_HEIGHT_PX, tiles)
 
 
-def _layout(name: str, column_pitch_mm: float) -> Layout:
+def _layout(name: str, column_pitch_mm: float, column_s: float = 2.5) -> Layout:
     first_mm = (_AREA_TOP_PX + _CUT_HEIGHT_PX / 2) / _PX_PER_MM
     pitch_mm = _ROW_PITCH_PX / _PX_PER_MM
     return regular_layout(
@@ -50,7 +50,7 @@ def _layout(name: str, column_pitch_mm: float) -> Layout:
         rows=_ROWS,
         left_mm=_AREA_LEFT_PX / _PX_PER_MM,
         baselines_mm=[first_mm + row * pitch_mm for row in range(3)],
-        column_s=2.5,
+        column_s=column_s,
         column_pitch_mm=column_pitch_mm,
         rhythm=["II"],
         rhythm_baselines_mm=[first_mm + 3 * pitch_mm],
@@ -82,4 +82,6 @@ def lead_layouts() -> Sequence[Layout]:
         _layout("3x4+1R", _NAME_PITCH_PX / _PX_PER_MM),
         # Exports without gaps: the columns follow each other at 2.5 s of paper.
         _layout("3x4+1R-joined", 62.5),
+        # ... and those whose columns fill the names' pitch: a little more than 2.5 s of each lead.
+        _layout("3x4+1R-wide", _NAME_PITCH_PX / _PX_PER_MM, _NAME_PITCH_PX / _PX_PER_MM / 25),
     )
