@@ -58,9 +58,17 @@ def measured_columns(evidence: Evidence, layout: Layout) -> Columns:
     )
     seen = {round(left, 1) for left, _ in known}
     strays = [abs(shift - usual) for _, shift in known]
-    return Columns(
-        replace(layout, boxes=placed), max(strays), sum(left not in seen for left in lefts)
-    )
+    unseen = [left for left in lefts if left not in seen and not _run_through(evidence, left)]
+    return Columns(replace(layout, boxes=placed), max(strays), len(unseen))
+
+
+def _run_through(evidence: Evidence, left_mm: float) -> bool:
+    """Whether strokes of a vector page run on from the column before: there is no beginning."""
+    if evidence.page.origin != "vector":
+        return False
+    ends = [np.sort(stroke.points_mm[[0, -1], 0]) for stroke in trace_strokes(evidence.page)]
+    through = [x for x in ends if x[0] < left_mm - _REACH_MM and x[1] > left_mm + _REACH_MM]
+    return len(through) >= 2
 
 
 def _shift_of_first(layout: Layout, known: Sequence[tuple[float, float]]) -> float:

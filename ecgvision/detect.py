@@ -203,7 +203,7 @@ def _fit_rows(evidence: Evidence, layout: Layout) -> _RowFit | None:
         worst = (max(strays) - min(strays)) / 2
         if abs(middle) > _MOST_OFFSET_MM or worst > layout.row_slack_mm:
             continue
-        if _row_left_over(evidence, paired) or sum(r.ruled for r in paired) > len(paired) / 2:
+        if _row_left_over(evidence, paired):
             continue
         if best is None or worst < best.worst_mm:
             best = _RowFit(middle, tuple(paired), worst)
@@ -228,7 +228,11 @@ def _strong(row: Row) -> bool:
 
 
 def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
-    """Whether a row as long and dense as the paired ones stands on the page unpaired."""
+    """Whether a row as long and dense as the paired ones stands on the page unpaired.
+
+    Ruled lines may frame a header or a footer; three of them are ruled paper.
+    """
+    ruled = 0
     left = _median([row.left_mm for row in paired])
     right = _median([row.right_mm for row in paired])
     dense = _median([row.coverage for row in paired])
@@ -243,9 +247,11 @@ def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
         beyond = row.baseline_mm < paired[0].baseline_mm or row.baseline_mm > paired[-1].baseline_mm
         slack = 5.0 if beyond else 12.0
         as_long = abs(row.left_mm - left) < slack and abs(row.right_mm - right) < slack
-        if as_long and not row.ruled and row.coverage >= max(0.55, 0.7 * dense):
-            return True
-    return False
+        if as_long and row.coverage >= max(0.55, 0.7 * dense):
+            if not row.ruled:
+                return True
+            ruled += 1
+    return ruled >= 3
 
 
 def _median(values: Sequence[float]) -> float:

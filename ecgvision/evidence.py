@@ -368,7 +368,7 @@ def lead_names(page: Page) -> tuple[tuple[str, float, float], ...]:
 
 # A lead's name fills part of this (mm); at least so much of it must be ink (mm2).
 _NAME_WIDTH_MM, _NAME_HEIGHT_MM = 6.5, 4.5
-_NAME_INK_MM2 = 0.6
+_NAME_INK_MM2 = 0.4
 # All names together may stand this far from where they are due, as rows do.
 _NAME_SHIFTS_MM = ((-2.0, -1.0, 0.0, 1.0, 2.0), (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0))
 

@@ -7,6 +7,7 @@ resampling, where exact colours do not. Only a grid as dark as the ink is told b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ _LEAST_CONTRAST = 60
 _CORE = 0.62
 # A pen's edge is at least this dark; what is fainter does not tell ink from paper.
 _PEN = 0.38
+# The thinnest pen in use, and the usual blur of a scanner.
+_THIN_PEN_MM = 0.3
+_BLUR_PX = 0.7
 # A grid counts as dark as the ink when this share of all dark pixels lies on long thin lines.
 _DARK_GRID_SHARE = 0.45
 _LONG_LINE_MM = 6.0
@@ -170,7 +174,8 @@ def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
     The grid's darkness is that of the lines away from the darkest ink: a level above which almost
     nothing is left once the surroundings of the darkest ink are taken out.
     """
-    ink = _threshold(darkness, 255 * 0.85)
+    peak = _peak_darkness(px_per_mm)
+    ink = _threshold(darkness, 255 * 0.85 * min(1.0, 1.1 * peak))
     far = 2 * max(2, round(0.5 * px_per_mm)) + 1
     near = cv2.dilate(ink, np.ones((far, far), np.uint8))
     histogram = cv2.calcHist([darkness], [0], 1 - near, [256], [0, 256]).ravel()
@@ -179,8 +184,17 @@ def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
     # Half a percent of the paper may be darker: faint print that never reaches full ink.
     levels = np.nonzero(above < 0.005 * total)[0]
     grid = float(levels[0]) if len(levels) else 255.0
-    core = min(max(255 * _CORE, 1.25 * grid), 255 * 0.92)
-    return core, min(max(255 * _PEN, 1.2 * grid), core)
+    least = 255 * min(_CORE, 0.72 * peak)
+    core = min(max(least, 1.25 * grid), 255 * 0.92)
+    return core, min(max(min(255 * _PEN, 0.8 * least), 1.2 * grid), core)
+
+
+def _peak_darkness(px_per_mm: float) -> float:
+    """How dark the middle of a thin pen gets, as a share of ink: coarse scans smear it.
+
+    The middle of a line of width w under a Gaussian blur of sigma s is erf(w / (2 sqrt(2) s)).
+    """
+    return math.erf(_THIN_PEN_MM * px_per_mm / (2 * math.sqrt(2) * _BLUR_PX))
 
 
 def _without_specks(core: Pixels, px_per_mm: float) -> Pixels:

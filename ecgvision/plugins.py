@@ -105,7 +105,8 @@ def build_formats(plugins: Sequence[tuple[str, Any]], broken: Iterable[Broken] =
     """Check each (name, plugin) on its own, then register the good ones with one manager."""
     reports = list(broken)
     good: list[tuple[str, Any, FormatInfo, tuple[Layout, ...]]] = []
-    for name, plugin in plugins:
+    for name, given in plugins:
+        plugin = _hashable(name, given)
         try:
             info, layouts = _checked(name, plugin)
             if any(info.id == other.id for _, _, other, _ in good):
@@ -128,6 +129,18 @@ def _manager(plugins: Iterable[tuple[str, Any]]) -> pluggy.PluginManager:
     for name, plugin in plugins:
         manager.register(plugin, name)
     return manager
+
+
+def _hashable(name: str, plugin: Any) -> Any:
+    """The plugin, or its hooks in a module: pluggy keeps plugins in sets, all formats' together."""
+    try:
+        hash(plugin)
+    except TypeError:
+        hooks = module_types.ModuleType(name)
+        members = {key: getattr(plugin, key, None) for key in dir(plugin)}
+        vars(hooks).update({k: m for k, m in members.items() if hasattr(m, "ecgvision_impl")})
+        return hooks
+    return plugin
 
 
 def _checked(name: str, plugin: Any) -> tuple[FormatInfo, tuple[Layout, ...]]:
@@ -154,7 +167,7 @@ def _checked(name: str, plugin: Any) -> tuple[FormatInfo, tuple[Layout, ...]]:
     return info, layouts
 
 
-def plugin_from(info: FormatInfo, layouts: Sequence[Layout]) -> module_types.SimpleNamespace:
+def plugin_from(info: FormatInfo, layouts: Sequence[Layout]) -> module_types.ModuleType:
     """A plugin made of data alone: used for formats that live in a file and in tests."""
 
     @hookspecs.hookimpl
@@ -165,4 +178,6 @@ def plugin_from(info: FormatInfo, layouts: Sequence[Layout]) -> module_types.Sim
     def lead_layouts() -> Sequence[Layout]:
         return layouts
 
-    return module_types.SimpleNamespace(format_info=format_info, lead_layouts=lead_layouts)
+    plugin = module_types.ModuleType(f"ecgvision_format_{info.id}")
+    vars(plugin).update(format_info=format_info, lead_layouts=lead_layouts)
+    return plugin

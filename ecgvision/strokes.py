@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgvision.types import Page, Stroke
+from ecgvision.types import RGB, Page, Stroke
 
 if TYPE_CHECKING:
     from ecgvision.types import Points
@@ -45,19 +45,14 @@ def sorted_strokes(page: Page) -> SortedStrokes:
 
 
 def sort_strokes(strokes: Sequence[Stroke]) -> SortedStrokes:
-    """Separate grid strokes from all others; fills are neither, they are print or paper."""
-    lines = [stroke for stroke in strokes if not stroke.filled and len(stroke.points_mm) > 1]
+    """Separate grid strokes from all others; fills are neither, they are print or paper.
+
+    Pieces of one line are joined first: a trace may come as one path per sample.
+    """
+    lines = joined(s for s in strokes if not s.filled and len(s.points_mm) > 1)
     kinds = [_kind(stroke) for stroke in lines]
-    families = Counter(
-        (kind, stroke.rgb, round(stroke.width_mm, 2))
-        for kind, stroke in zip(kinds, lines, strict=True)
-        if kind
-    )
-    grid_families = {
-        family
-        for family, count in families.items()
-        if count >= (_FAMILY_DOTS if family[0] == "dot" else _FAMILY_LINES)
-    }
+    grid_families = _grid_families(lines, kinds)
+    has_grid = bool(grid_families) or _is_dotted_by_fills(strokes)
     # Lines that frame or stress a grid come in smaller families: where there is a grid, a straight
     # line or a frame that is not dark belongs to it, unless traces are drawn in its colour.
     curved_rgb = {s.rgb for s, kind in zip(lines, kinds, strict=True) if not _plain(s, kind)}
@@ -65,10 +60,38 @@ def sort_strokes(strokes: Sequence[Stroke]) -> SortedStrokes:
     grid: list[Stroke] = []
     for kind, stroke in zip(kinds, lines, strict=True):
         in_family = (kind, stroke.rgb, round(stroke.width_mm, 2)) in grid_families
-        frames = bool(grid_families) and _plain(stroke, kind) and not _dark(stroke.rgb)
+        frames = has_grid and _plain(stroke, kind) and not _dark(stroke.rgb)
         is_grid = in_family or (frames and stroke.rgb not in curved_rgb)
         (grid if is_grid else ink).append(stroke)
     return SortedStrokes(tuple(ink), tuple(grid))
+
+
+_Family = tuple[str, RGB, float]
+
+
+def _grid_families(lines: Sequence[Stroke], kinds: Sequence[str]) -> set[_Family]:
+    """The families of lines both across and down, and of dots, that are large enough for a grid."""
+    families = Counter(
+        (kind, stroke.rgb, round(stroke.width_mm, 2))
+        for kind, stroke in zip(kinds, lines, strict=True)
+        if kind
+    )
+    found: set[_Family] = set()
+    for (kind, rgb, width), count in families.items():
+        if kind == "dot":
+            large = count >= _FAMILY_DOTS
+        else:  # leads that are off are straight too, but only across
+            crossing = families["down" if kind == "across" else "across", rgb, width]
+            large = max(count, crossing) >= _FAMILY_LINES and min(count, crossing) >= 4
+        if large:
+            found.add((kind, rgb, width))
+    return found
+
+
+def _is_dotted_by_fills(strokes: Sequence[Stroke]) -> bool:
+    """Whether specks filled with one colour are enough for the dots of a grid."""
+    specks = Counter(s.rgb for s in strokes if s.filled and _kind(s) == "dot")
+    return any(count >= _FAMILY_DOTS for count in specks.values())
 
 
 def _plain(stroke: Stroke, kind: str) -> bool:
@@ -147,8 +170,7 @@ def _merged(run: Sequence[Stroke]) -> Stroke:
 def trace_strokes(page: Page) -> tuple[Stroke, ...]:
     """The strokes that can be traces: they run on for at least 4 mm and never turn far back."""
     if "trace strokes" not in page.memo:
-        whole = joined(sorted_strokes(page).ink)
-        page.memo["trace strokes"] = tuple(s for s in whole if _runs_on(s))
+        page.memo["trace strokes"] = tuple(s for s in sorted_strokes(page).ink if _runs_on(s))
     found: tuple[Stroke, ...] = page.memo["trace strokes"]
     return found
 
