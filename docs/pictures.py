@@ -42,9 +42,7 @@ def main(arguments: list[str]) -> int:
     with TemporaryDirectory() as folder:
         for name, format_id, layout, scan, style in PAGES:
             page = draw(Path(folder) / f"{name}.pdf", format_id, layout, scan=scan)
-            (result,) = ecgvision.convert(
-                page, format=format_id, options=ImageOptions(style=style)
-            )
+            (result,) = ecgvision.convert(page, format=format_id, options=ImageOptions(style=style))
             after = Image.fromarray(result.image.pixels)
             _save(side_by_side(page, after, f"After: {style}"), out / f"{name}.png")
         page = draw(Path(folder) / "check.pdf", "philips-tc30", "3x4+1R", scan=True)

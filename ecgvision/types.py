@@ -429,7 +429,7 @@ def regular_layout(
     ...     "12x1", page_mm=(210, 297), rows=[[lead] for lead in LEADS], left_mm=10,
     ...     baselines_mm=[20 + 20 * row for row in range(12)], column_s=7.5)
     >>> layout.boxes[0].box
-    Box(left_mm=10, top_mm=10.0, right_mm=197.5, bottom_mm=30.0)
+    Box(left_mm=10.0, top_mm=10.0, right_mm=197.5, bottom_mm=30.0)
     """
     where = f"layout {name!r}"
     if len(baselines_mm) != len(rows):

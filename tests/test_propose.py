@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ FAST = regular_layout(
 
 @pytest.fixture(scope="module")
 def ecg() -> Ecg:
-    return synthetic_ecg(seed=1, noise_mv=0.005)
+    return synthetic_ecg(seed=1, seconds=10.5, noise_mv=0.005)
 
 
 def proposed(data: bytes, path: Path) -> Proposal:
@@ -107,11 +108,15 @@ def assert_same(found: Layout | None, due: Layout, slack_mm: float) -> None:
     assert found.separators == due.separators
 
 
-@pytest.mark.parametrize("layout", [BARRED, TALL, FAST], ids=["bars", "12x1", "fast"])
-@pytest.mark.parametrize("strokes", ["leads", "pieces", "rows"])
+# One path that runs on over the gap of FAST would hide where its columns end.
+@pytest.mark.parametrize(
+    ("layout", "strokes"),
+    [
+        *product((BARRED, TALL), ("leads", "pieces", "rows")),
+        *product((FAST,), ("leads", "pieces")),
+    ],
+)
 def test_vector_pages_of_any_make(layout: Layout, strokes: str, ecg: Ecg, tmp_path: Path) -> None:
-    if layout is FAST and strokes == "rows":
-        pytest.skip("one path that also crosses the gap hides where the columns end")
     drawn = draw_page(
         layout,
         INFO,
