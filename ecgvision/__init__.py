@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ecgvision.errors import UsageError as UsageError
     from ecgvision.grid import ink_of_page as ink_of_page
     from ecgvision.hookspecs import hookimpl as hookimpl
+    from ecgvision.layouts import regular_layout as regular_layout
     from ecgvision.media import open_report as open_report
     from ecgvision.plugins import load_formats as load_formats
     from ecgvision.types import LEADS as LEADS
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ecgvision.types import Stroke as Stroke
     from ecgvision.types import Text as Text
     from ecgvision.types import Tile as Tile
-    from ecgvision.types import regular_layout as regular_layout
 
 _HOME = {
     "Conversion": "conversion",
@@ -44,6 +44,7 @@ _HOME = {
     "find_layout": "detect",
     "ink_of_page": "grid",
     "hookimpl": "hookspecs",
+    "regular_layout": "layouts",
     "open_report": "media",
     "load_formats": "plugins",
     **dict.fromkeys(
@@ -74,7 +75,6 @@ _HOME = {
             "Stroke",
             "Text",
             "Tile",
-            "regular_layout",
         ),
         "types",
     ),

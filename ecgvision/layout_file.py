@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecgvision.errors import LayoutError, UsageError
+from ecgvision.layouts import regular_layout
 from ecgvision.plugins import Format, build_formats, plugin_from
-from ecgvision.types import Box, FormatInfo, Layout, LeadBox, regular_layout
+from ecgvision.types import Box, FormatInfo, Layout, LeadBox
 
 Lead = Literal["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 Name = Annotated[str, Field(min_length=1)]

@@ -7,9 +7,8 @@ clockwise positive (as the page is seen). Pixels are ``uint8``; greys run from 0
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -32,7 +31,7 @@ RGB = tuple[int, int, int]
 
 # Drawn or printed boxes may be this much off their time span before a layout is called impossible:
 # half a small box, or 1 % of the width where that is more.
-_WIDTH_SLACK_MM = 0.5
+WIDTH_SLACK_MM = 0.5
 _WIDTH_SLACK_SHARE = 0.01
 
 
@@ -228,7 +227,7 @@ def _check_lead_box(where: str, lead_box: LeadBox, layout: Layout) -> None:
             "it must stop after it starts"
         )
     due_mm = seconds * layout.speed_mm_per_s
-    if abs(box.width_mm - due_mm) > max(_WIDTH_SLACK_MM, _WIDTH_SLACK_SHARE * due_mm):
+    if abs(box.width_mm - due_mm) > max(WIDTH_SLACK_MM, _WIDTH_SLACK_SHARE * due_mm):
         raise LayoutError(
             f"{where}: lead {lead} is {box.width_mm:g} mm wide but {seconds:g} s at "
             f"{layout.speed_mm_per_s:g} mm/s is {due_mm:g} mm"
@@ -398,92 +397,3 @@ class Recording:
     rhythm_mv: NDArray[np.float32]
     rhythm_leads: tuple[str, ...]
     leads: tuple[str, ...] = LEADS
-
-
-def regular_layout(
-    name: str,
-    *,
-    page_mm: tuple[float, float],
-    rows: Sequence[Sequence[str]],
-    left_mm: float,
-    baselines_mm: Sequence[float],
-    column_s: float,
-    rhythm: Sequence[str] = (),
-    rhythm_baselines_mm: Sequence[float] = (),
-    column_pitch_mm: float | None = None,
-    column_mm: float | None = None,
-    row_height_mm: float | None = None,
-    name_offset_mm: tuple[float, float] | None = None,
-    speed_mm_per_s: float = 25.0,
-    gain_mm_per_mv: float = 10.0,
-    **more: Any,
-) -> Layout:
-    """A layout on a regular grid of leads: `rows` of names, then the rhythm strips below.
-
-    Columns start every `column_pitch_mm` from `left_mm` and are `column_mm` wide; both are
-    `column_s` seconds of paper unless given. A rhythm strip runs over all the columns' time.
-    `name_offset_mm` is where a lead's name starts, from its box's left edge and its baseline.
-    Further arguments go to `Layout`. Raises `LayoutError` where the numbers contradict each other.
-
-    >>> layout = regular_layout(
-    ...     "12x1", page_mm=(210, 297), rows=[[lead] for lead in LEADS], left_mm=10,
-    ...     baselines_mm=[20 + 20 * row for row in range(12)], column_s=7.5)
-    >>> layout.boxes[0].box
-    Box(left_mm=10.0, top_mm=10.0, right_mm=197.5, bottom_mm=30.0)
-    """
-    where = f"layout {name!r}"
-    if len(baselines_mm) != len(rows):
-        raise LayoutError(f"{where}: {len(rows)} rows of leads but {len(baselines_mm)} baselines")
-    if len(rhythm_baselines_mm) != len(rhythm):
-        raise LayoutError(
-            f"{where}: {len(rhythm)} rhythm strips but {len(rhythm_baselines_mm)} baselines"
-        )
-    if not column_s > 0 or not speed_mm_per_s > 0:
-        raise LayoutError(f"{where}: the seconds per column and the paper speed must be positive")
-    width_mm = column_mm if column_mm is not None else column_s * speed_mm_per_s
-    pitch_mm = column_pitch_mm if column_pitch_mm is not None else width_mm
-    if pitch_mm < width_mm - _WIDTH_SLACK_MM:
-        raise LayoutError(
-            f"{where}: columns {width_mm:g} mm wide start every {pitch_mm:g} mm, so they overlap"
-        )
-    half_mm = (row_height_mm or _row_pitch([*baselines_mm, *rhythm_baselines_mm])) / 2
-
-    def lead_box(
-        lead: str,
-        left: float,
-        baseline: float,
-        start: float,
-        stop: float,
-        width: float,
-        strip: bool,
-    ) -> LeadBox:
-        at = name_offset_mm and (left + name_offset_mm[0], baseline + name_offset_mm[1])
-        box = Box(left, baseline - half_mm, left + width, baseline + half_mm)
-        return LeadBox(lead, box, start, stop, strip, at)
-
-    boxes = [
-        lead_box(
-            lead,
-            left_mm + column * pitch_mm,
-            baseline,
-            column * column_s,
-            (column + 1) * column_s,
-            width_mm,
-            False,
-        )
-        for row, baseline in zip(rows, baselines_mm, strict=True)
-        for column, lead in enumerate(row)
-    ]
-    columns = max(len(row) for row in rows)
-    strip_mm = columns * column_s * speed_mm_per_s
-    boxes += [
-        lead_box(lead, left_mm, baseline, 0.0, columns * column_s, strip_mm, True)
-        for lead, baseline in zip(rhythm, rhythm_baselines_mm, strict=True)
-    ]
-    return Layout(name, page_mm, tuple(boxes), speed_mm_per_s, gain_mm_per_mv, **more)
-
-
-def _row_pitch(baselines_mm: Iterable[float]) -> float:
-    """The smallest distance between two rows; 30 mm where there is only one."""
-    ordered = sorted(baselines_mm)
-    return min((b - a for a, b in pairwise(ordered)), default=30.0)

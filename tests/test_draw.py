@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ecgvision.layouts import regular_layout
 from ecgvision.media import open_report
 from ecgvision.testing import (
     DrawnPage,
@@ -29,7 +30,7 @@ from ecgvision.testing import (
     synthetic_ecg,
     trace_points,
 )
-from ecgvision.types import FormatInfo, Layout, LeadBox, Page, Stroke, regular_layout
+from ecgvision.types import FormatInfo, Layout, LeadBox, Page, Stroke
 
 INFO = FormatInfo(
     "acme-ecg",

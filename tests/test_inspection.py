@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ecgvision.layouts import regular_layout
 from ecgvision.survey.inspection import PageFacts, inspect_report
 from ecgvision.testing import as_jpeg, draw_page, scanned, synthetic_ecg
-from ecgvision.types import FormatInfo, regular_layout
+from ecgvision.types import FormatInfo
 
 INFO = FormatInfo("acme", header_text=("ACME HEALTH",), grid_rgb=((216, 111, 98), (250, 200, 168)))
 LAYOUT = regular_layout(

@@ -18,8 +18,9 @@ from ecgvision.layout_file import (
     to_toml,
     with_rhythm_s,
 )
+from ecgvision.layouts import regular_layout
 from ecgvision.plugins import load_formats
-from ecgvision.types import LEADS, Box, FormatInfo, Layout, LeadBox, regular_layout
+from ecgvision.types import LEADS, Box, FormatInfo, Layout, LeadBox
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "layout-file.md"
 

@@ -15,12 +15,13 @@ from PIL import Image
 from ecgvision import convert
 from ecgvision.conversion import Conversion
 from ecgvision.grid import ink_of_page
+from ecgvision.layouts import regular_layout
 from ecgvision.media.views import levelled
 from ecgvision.normalise import STYLES, ImageOptions, canonical_image, cut_out, published_image
 from ecgvision.plugins import Format
 from ecgvision.testing import Ecg, as_png, draw_page, scanned, synthetic_ecg
 from ecgvision.trace import trace_leads
-from ecgvision.types import LEADS, EcgImage, Layout, Match, Page, regular_layout
+from ecgvision.types import LEADS, EcgImage, Layout, Match, Page
 
 SAME_TIME = ("I", "II", "III", "V1", "V2", "V3")  # of the first 2.5 s in 6x2 and 3x4 alike
 PX_PER_MM = 300 / 25.4

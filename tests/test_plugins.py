@@ -17,9 +17,10 @@ from ecgvision import plugins as plugins_module
 from ecgvision.detect import find_layout
 from ecgvision.errors import PluginError, UsageError
 from ecgvision.hookspecs import hookimpl
+from ecgvision.layouts import regular_layout
 from ecgvision.plugins import Format, build_formats, load_formats, plugin_from
 from ecgvision.testing import Ecg, as_png, draw_page
-from ecgvision.types import FormatInfo, Layout, Match, Page, regular_layout
+from ecgvision.types import FormatInfo, Layout, Match, Page
 
 SHIPPED = ("edan-se3", "ge-mac1200", "ge-muse", "philips-tc30")
 LAYOUT = regular_layout(

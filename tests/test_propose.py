@@ -14,11 +14,12 @@ from PIL import Image
 from ecgvision.detect import GOOD_SCORE, find_layout
 from ecgvision.errors import LayoutError
 from ecgvision.layout_file import parse_layout_file
+from ecgvision.layouts import regular_layout
 from ecgvision.media import open_report
 from ecgvision.plugins import load_formats
 from ecgvision.survey.propose import Proposal, propose_layout
 from ecgvision.testing import Ecg, as_jpeg, as_png, draw_page, scanned, synthetic_ecg
-from ecgvision.types import LEADS, FormatInfo, Layout, LeadBox, regular_layout
+from ecgvision.types import LEADS, FormatInfo, Layout, LeadBox
 
 DATA = Path(os.environ.get("ECGVISION_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real pages at {DATA}")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ecgvision.errors import LayoutError
-from ecgvision.types import LEADS, Box, Layout, LeadBox, Page, Tile, regular_layout
+from ecgvision.layouts import regular_layout
+from ecgvision.types import LEADS, Box, Layout, LeadBox, Page, Tile
 
 THREE = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 GRID: dict[str, Any] = {

@@ -24,6 +24,7 @@ from ecgvision.errors import LayoutError
 from ecgvision.evidence import Evidence, gather, rescaled
 from ecgvision.grid import brightest_channel, find_grid
 from ecgvision.layout_file import to_toml, with_rhythm_s
+from ecgvision.layouts import regular_layout
 from ecgvision.strokes import sorted_strokes, trace_strokes
 from ecgvision.survey.arrangement import (
     Arrangement,
@@ -34,7 +35,7 @@ from ecgvision.survey.arrangement import (
     stroke_arrangement,
 )
 from ecgvision.survey.ink_arrangement import ink_arrangement
-from ecgvision.types import LEADS, FormatInfo, Layout, Page, regular_layout
+from ecgvision.types import LEADS, FormatInfo, Layout, Page
 
 if TYPE_CHECKING:
     from ecgvision.types import Pixels
