@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from ecgvision.types import RGB, Layout
 
 
+_page_option = click.option(
+    "--page",
+    "number",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Page of the file, from 1.",
+)
+
+
 @click.group(cls=Commands, short_help="List, show, check and make formats.")
 def formats() -> None:
     """List, show, check and make formats: what is known of one machine's pages."""
@@ -130,14 +140,7 @@ def _described_layout(layout: Layout) -> Iterator[str]:
     metavar="TOML",
     help="Layout file, for the format custom.",
 )
-@click.option(
-    "--page",
-    "number",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Page of the file, from 1.",
-)
+@_page_option
 @click.pass_context
 def check(
     ctx: click.Context, name: str, file: Path, out: Path, layout: Path | None, number: int
@@ -198,14 +201,7 @@ def new(name: str, folder: Path) -> None:
     metavar="TOML",
     help="Layout file to write.",
 )
-@click.option(
-    "--page",
-    "number",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Page of the file, from 1.",
-)
+@_page_option
 @click.option("--force", is_flag=True, help="Replace the layout file if it exists.")
 @click.pass_context
 def propose(ctx: click.Context, file: Path, out: Path, number: int, force: bool) -> None:
