@@ -57,7 +57,7 @@ class Conversion:
             "layout": layout.name,
             "match": {
                 "score": round(match.score, 3),
-                "offset_mm": [round(v, 2) for v in match.offset_mm],
+                "offset_mm": [round(v, 2) + 0.0 for v in match.offset_mm],
                 "rotation_deg": round(match.rotation_deg, 2),
                 "quarter_turns": match.quarter_turns,
             },

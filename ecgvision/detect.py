@@ -240,14 +240,20 @@ def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
         (b.baseline_mm - a.baseline_mm for a, b in pairwise(paired)),
         default=30.0,
     )
+    # A row's own T waves or a wandering baseline may make a second row up to this far from it.
+    near_mm = min(0.45 * pitch, 12.0)
     for row in evidence.rows:
-        if min(abs(row.baseline_mm - other.baseline_mm) for other in paired) < 0.5 * pitch:
+        if min(abs(row.baseline_mm - other.baseline_mm) for other in paired) < near_mm:
             continue
         # Print above and below may be as long, but does not begin and end where the rows do.
         beyond = row.baseline_mm < paired[0].baseline_mm or row.baseline_mm > paired[-1].baseline_mm
-        slack = 5.0 if beyond else 12.0
-        as_long = abs(row.left_mm - left) < slack and abs(row.right_mm - right) < slack
-        if as_long and row.coverage >= max(0.55, 0.7 * dense):
+        if beyond:
+            as_long = abs(row.left_mm - left) < 5.0 and abs(row.right_mm - right) < 5.0
+        else:
+            as_long = row.right_mm - row.left_mm > 0.6 * (right - left)
+        # Between the rows nothing else is due, so there a broken row counts as well.
+        least = max(0.55, 0.7 * dense) if beyond else 0.3
+        if as_long and row.coverage >= least:
             if not row.ruled:
                 return True
             ruled += 1
