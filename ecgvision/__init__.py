@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ecgvision.layouts import regular_layout as regular_layout
     from ecgvision.media import open_report as open_report
     from ecgvision.plugins import load_formats as load_formats
+    from ecgvision.recording import Recording as Recording
     from ecgvision.types import LEADS as LEADS
     from ecgvision.types import Box as Box
     from ecgvision.types import EcgImage as EcgImage
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from ecgvision.types import Notice as Notice
     from ecgvision.types import Page as Page
     from ecgvision.types import PublishedStyle as PublishedStyle
-    from ecgvision.types import Recording as Recording
     from ecgvision.types import Stroke as Stroke
     from ecgvision.types import Text as Text
     from ecgvision.types import Tile as Tile
@@ -47,6 +47,7 @@ _HOME = {
     "regular_layout": "layouts",
     "open_report": "media",
     "load_formats": "plugins",
+    "Recording": "recording",
     **dict.fromkeys(
         (
             "EcgVisionError",
@@ -71,7 +72,6 @@ _HOME = {
             "Notice",
             "Page",
             "PublishedStyle",
-            "Recording",
             "Stroke",
             "Text",
             "Tile",

@@ -382,18 +382,3 @@ class EcgImage:
     boxes: tuple[LeadBox, ...]
     speed_mm_per_s: float
     gain_mm_per_mv: float
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Calibrated signals of one page.
-
-    `signal_mv` is (12, n) float32 in the order of `LEADS`, NaN where a lead is not printed;
-    `rhythm_mv` is (m, k) float32 with the leads named in `rhythm_leads`.
-    """
-
-    signal_mv: NDArray[np.float32]
-    fs_hz: float
-    rhythm_mv: NDArray[np.float32]
-    rhythm_leads: tuple[str, ...]
-    leads: tuple[str, ...] = LEADS
