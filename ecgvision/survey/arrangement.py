@@ -13,14 +13,13 @@ from statistics import median
 
 import numpy as np
 
+from ecgvision.calibration.pulse import pulse_of
 from ecgvision.evidence import Evidence
 from ecgvision.strokes import joined, sorted_strokes, trace_strokes
 from ecgvision.types import LEADS, Box, Page, Stroke
 
-# A lead is at least this wide on paper, a calibration pulse at most this, and at least this high.
+# A lead is at least this wide on paper.
 LEAST_LEAD_MM = 20.0
-MOST_PULSE_MM = 14.0
-LEAST_PULSE_MM = 3.0
 # Rows lie at least this far apart; a row's leads differ by less in their level.
 LEAST_PITCH_MM = 7.0
 # Columns may be this unequal.
@@ -35,7 +34,7 @@ class NotFoundError(Exception):
 class Pulse:
     """A calibration pulse before the rows, in mm; the traces begin at `begins_mm`.
 
-    `feet_mm` are its lowest points, row by row, where all of them are known exactly.
+    `feet_mm` are its feet, row by row, where all of them are known exactly.
     """
 
     left_mm: float
@@ -164,36 +163,26 @@ def _overlap(row: Sequence[_Span]) -> bool:
 
 def _stroke_pulse(page: Page, rows: Sequence[Sequence[_Span]], left_mm: float) -> Pulse | None:
     """The pulses drawn left of the leads, one on each row's baseline."""
-    pulses = [
-        _span(stroke)
+    found = [
+        pulse_of(stroke.points_mm)
         for stroke in joined(sorted_strokes(page).ink)
-        if stroke.points_mm[:, 0].max() <= left_mm + COLUMN_SLACK_MM and _is_pulse(stroke)
+        if stroke.points_mm[:, 0].max() <= left_mm + COLUMN_SLACK_MM
     ]
+    pulses = [pulse for pulse in found if pulse is not None]
     feet = []
     for row in rows:
         level = median(s.level_mm for s in row)
-        near = [p.bottom_mm for p in pulses if abs(p.bottom_mm - level) < LEAST_PITCH_MM]
+        near = [p.foot_mm for p in pulses if abs(p.foot_mm - level) < LEAST_PITCH_MM]
         feet += sorted(near, key=lambda y: abs(y - level))[:1]
     if not pulses or 2 * len(feet) < len(rows):
         return None
     return Pulse(
         median(p.left_mm for p in pulses),
         median(p.right_mm for p in pulses),
-        median(p.bottom_mm - p.top_mm for p in pulses),
+        median(p.height_mm for p in pulses),
         left_mm,
         tuple(feet) if len(feet) == len(rows) else (),
     )
-
-
-def _is_pulse(stroke: Stroke) -> bool:
-    """Whether a stroke goes up, along and down again: level on top, both ends at the bottom."""
-    x, y = stroke.points_mm[:, 0], stroke.points_mm[:, 1]
-    width, height = float(np.ptp(x)), float(np.ptp(y))
-    if not (1.0 <= width <= MOST_PULSE_MM and height >= LEAST_PULSE_MM):
-        return False
-    high = y < y.min() + 0.05 * height
-    level = float(np.abs(np.diff(x))[high[1:] & high[:-1]].sum())
-    return level >= 0.25 * width and max(y.max() - y[0], y.max() - y[-1]) < 0.1 * height
 
 
 def on_feet(levels: Sequence[float], pulse: Pulse | None) -> tuple[float, ...]:

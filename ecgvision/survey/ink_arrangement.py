@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ecgvision.calibration.pulse_ink import ink_pulse_in
 from ecgvision.evidence import Evidence, Row
+from ecgvision.grid import ink_of_page
 from ecgvision.survey.arrangement import (
     COLUMN_SLACK_MM,
     LEAST_LEAD_MM,
     LEAST_PITCH_MM,
-    LEAST_PULSE_MM,
-    MOST_PULSE_MM,
     Arrangement,
     NotFoundError,
     Pulse,
@@ -34,13 +34,16 @@ from ecgvision.survey.arrangement import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ecgvision.types import Pixels
+
     Bools = NDArray[np.bool_]
 
 _LEAST_ROW_MM = 100.0
 # A ruled line is no higher than this.
 _RULE_MM = 1.2
-# A calibration pulse is level for longer than the peak of a QRS.
-_LEAST_TOP_MM = 1.2
+# A row's pulse ends within this of the row's left end, and stands so near to its baseline.
+_PULSE_WITHIN_MM = 25.0
+_FOOT_REACH_MM = 3.0
 # Ink begins this much before the first point that is drawn.
 _HALF_PEN_MM = 0.15
 # The gap between columns is from this to that wide.
@@ -114,7 +117,8 @@ def _last_ink_mm(traces: Bools, row: Row, px_per_mm: float) -> float:
 
 def ink_pulse(evidence: Evidence, rows: Sequence[Row]) -> Pulse | None:
     """The calibration pulse that stands before most of the rows, or None."""
-    seen = [pulse for row in rows if (pulse := _row_pulse(evidence, row)) is not None]
+    ink = ink_of_page(evidence.page) if rows else None
+    seen = [pulse for row in rows if ink is not None and (pulse := _row_pulse(evidence, row, ink))]
     if not seen or 2 * len(seen) < len(rows):
         return None
     return Pulse(
@@ -125,40 +129,34 @@ def ink_pulse(evidence: Evidence, rows: Sequence[Row]) -> Pulse | None:
     )
 
 
-def _row_pulse(evidence: Evidence, row: Row) -> Pulse | None:
-    """The pulse at the left end of one row.
+def _row_pulse(evidence: Evidence, row: Row, ink: Pixels) -> Pulse | None:
+    """The pulse at the left end of one row, and where the row's trace begins after it."""
+    found = ink_pulse_in(
+        ink,
+        ink.shape[1] / evidence.page.known_mm[0],
+        window_mm=(row.left_mm - 1.0, row.left_mm + _PULSE_WITHIN_MM),
+        baseline_mm=row.baseline_mm,
+        reach_mm=_FOOT_REACH_MM,
+    )
+    if found is None:
+        return None
+    foot_mm = found.rise_mm - found.left_mm
+    if found.right_mm - found.fall_mm > foot_mm + _HALF_PEN_MM + COLUMN_SLACK_MM / 2:
+        # The trace goes on from the pulse's second foot, as long as the first one.
+        right = begins = found.fall_mm + foot_mm
+    else:
+        right = found.right_mm
+        begins = _next_ink_mm(evidence, row, right)
+    return Pulse(found.left_mm, right, found.height_mm, begins)
 
-    A pulse rises at once, stays level for more than a millimetre, and falls at once.
-    """
+
+def _next_ink_mm(evidence: Evidence, row: Row, right_mm: float) -> float:
+    """Where the first line after a pulse that stands alone begins."""
     scale = evidence.mask_px_per_mm
-    top, bottom = (max(0, round((row.baseline_mm + d) * scale)) for d in (-23.0, 2.0))
-    first = max(0, round((row.left_mm - 1.0) * scale))
-    window = evidence.mask[top:bottom, first : first + round(25.0 * scale)].astype(np.uint8)
-    labels = cv2.connectedComponents(window, connectivity=8)[1]
-    foot = labels[-round(4.0 * scale) :, : round(2.5 * scale)]
-    if not foot.any():
-        return None
-    piece = labels == int(np.bincount(foot[foot > 0]).argmax())
-    inked = np.flatnonzero(piece.any(axis=0))
-    height = np.where(piece.any(axis=0), len(piece) - piece.argmax(axis=0), 0) / scale
-    height = height - height[inked[0] : inked[0] + max(1, round(0.3 * scale))].min()
-    up = np.flatnonzero(height >= LEAST_PULSE_MM)
-    if len(up) == 0 or up[0] == 0:
-        return None
-    level = float(np.median(height[up[0] + 1 : up[0] + 1 + round(_LEAST_TOP_MM * scale)]))
-    leaves = np.flatnonzero(np.abs(height[up[0] + 1 :] - level) > 0.4)
-    end = up[0] + 1 + (int(leaves[0]) if len(leaves) else len(height))
-    after = height[end : end + round(0.6 * scale)]
-    if not _LEAST_TOP_MM * scale <= end - up[0] <= MOST_PULSE_MM * scale or after.min() > 1.2:
-        return None
-    left, foot_px = float(first + inked[0]) / scale, int(up[0] - inked[0])
-    if inked[-1] < end + round(4.0 * scale):  # it stands alone: the trace begins after a gap
-        right = int(inked[-1]) + 1
-        ink = window[-round(6.0 * scale) :, right + 1 :].any(axis=0)
-        begins = right + 1 + int(ink.argmax()) + _HALF_PEN_MM * scale if ink.any() else right
-    else:  # the trace goes on from the pulse's second foot, as long as the first one
-        right = begins = end + foot_px
-    return Pulse(left, float(first + right) / scale, level, float(first + begins) / scale)
+    top, bottom = (max(0, round((row.baseline_mm + d) * scale)) for d in (-4.0, 2.0))
+    first = round(right_mm * scale) + 1
+    inked = evidence.mask[top:bottom, first : first + round(_PULSE_WITHIN_MM * scale)].any(axis=0)
+    return (first + int(inked.argmax())) / scale + _HALF_PEN_MM if inked.any() else right_mm
 
 
 @dataclass(frozen=True, slots=True)

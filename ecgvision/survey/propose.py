@@ -8,7 +8,6 @@ but lead names, paper speed and gain is used or kept.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ecgvision.calibration.text import printed_scale
 from ecgvision.detect import GOOD_SCORE, find_layout
 from ecgvision.errors import LayoutError
 from ecgvision.evidence import Evidence, gather, rescaled
@@ -278,14 +278,10 @@ def _printed(
     return cells, (round(median(across), 1), round(median(shifts), 1))
 
 
-_SPEED = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*s(?:ec)?\b", re.IGNORECASE)
-_GAIN = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mv\b", re.IGNORECASE)
-
-
 def _speed_and_gain(page: Page, pulse: Pulse | None, log: _Log) -> tuple[float, float]:
-    words = " ".join(text.text for text in page.texts)
-    speed = _one_number(_SPEED, words, "paper speed", "mm/s", log)
-    gain = _one_number(_GAIN, words, "gain", "mm/mV", log)
+    printed = printed_scale(page.texts)
+    speed = _one_number(printed.speeds_mm_per_s, "paper speed", "mm/s", log)
+    gain = _one_number(printed.gains_mm_per_mv, "gain", "mm/mV", log)
     if speed is None:
         speed = _USUAL_SPEED
         log.missing.append(f"the paper speed: presumed {speed:g} mm/s")
@@ -306,11 +302,8 @@ def _speed_and_gain(page: Page, pulse: Pulse | None, log: _Log) -> tuple[float, 
     return speed, gain
 
 
-def _one_number(
-    pattern: re.Pattern[str], words: str, what: str, unit: str, log: _Log
-) -> float | None:
+def _one_number(values: Sequence[float], what: str, unit: str, log: _Log) -> float | None:
     """The number that the page prints, the first one where it prints several."""
-    values = list(dict.fromkeys(float(v.replace(",", ".")) for v in pattern.findall(words)))
     if not values:
         return None
     shown = " and ".join(f"{value:g}" for value in values)
