@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ LEAST_BAR_MM = 60.0
 
 # Pieces of one trace end and start at the same point, to the precision PDFs are written with.
 _JOIN_MM = 0.15
+_SAME_MM = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,11 @@ def _follows(before: Stroke, after: Stroke) -> bool:
 def _merged(run: Sequence[Stroke]) -> Stroke:
     if len(run) == 1:
         return run[0]
-    points = [run[0].points_mm, *(stroke.points_mm[1:] for stroke in run[1:])]
+    points = [run[0].points_mm]
+    for before, stroke in pairwise(run):
+        # Pieces share the point at which they meet. Where they do not, it is two samples.
+        off: Points = np.abs(stroke.points_mm[0] - before.points_mm[-1])
+        points.append(stroke.points_mm[int(off.max() < _SAME_MM) :])
     return Stroke(np.concatenate(points), run[0].width_mm, run[0].rgb)
 
 

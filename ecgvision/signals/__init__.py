@@ -1,0 +1,1 @@
+"""From a page to calibrated signals: curves in mm, scale, recording."""
