@@ -1,22 +1,22 @@
 """Finds each lead's own trace: its strokes on a vector page, its own ink on a raster page.
 
-On a raster page every row is followed from left to right along the cheapest way through the ink
-(dynamic programming over the columns, going up and down is cheap in ink and dear on paper). Ink
-then belongs to the row whose way runs nearest, if it hangs together with it. So a neighbour's QRS
-that reaches into a lead's box stays with the neighbour.
+On a raster page every row is followed through its ink (`ecgvision.follow`). Ink then belongs to the
+row whose way runs nearest, if it hangs together with it. So a neighbour's QRS that reaches into a
+lead's box stays with the neighbour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from ecgvision.strokes import trace_strokes
+from ecgvision.follow import BAND_MM, Way, follow_rows
+from ecgvision.strokes import LEAST_BAR_MM, trace_strokes
 from ecgvision.types import Box, Layout, LeadBox, Page
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ STEP_MM = 0.2
 """Distance between the points of a lead's sampled line: 8 ms at 25 mm/s."""
 
 _FOLLOW_PX_PER_MM = 6.0
-_BAND_MM = 28.0
+# A separator stands this near to where its column begins.
+_BAR_MM = 1.5
 # Where a way rises less than this within the same length, no spike begins.
 _FLAT_MM = 1.4
 
@@ -129,99 +130,76 @@ def _clipped(line: Points, box: Box) -> Points | None:
 # --- raster -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class RowWays:
+    """The ways of a layout's rows through `mask`, the page's ink `factor` times as coarse."""
+
+    mask: Bools
+    ways: tuple[Way, ...]
+    factor: int
+    px_per_mm: float
+
+
+def row_ways(page: Page, layout: Layout, ink: Pixels) -> RowWays:
+    """Where the rows of `layout` run through `ink`, the upright page without its grid.
+
+    Remembered with the page: the picture of the leads and their signals both start from it.
+    """
+    key = ("row ways", layout.boxes)
+    if key not in page.memo:
+        scale = ink.shape[1] / page.known_mm[0]
+        factor = max(1, round(scale / _FOLLOW_PX_PER_MM))
+        height, width = ink.shape[0] // factor, ink.shape[1] // factor
+        small = cv2.resize(
+            ink[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA
+        )
+        # Averaging thins a line's ink; a pixel half as dark as the pen still is the line's.
+        mask = small < 150
+        if layout.separators:
+            mask = without_bars(mask, layout, scale / factor)
+        ways = follow_rows(mask, layout.rows, scale / factor)
+        page.memo[key] = RowWays(mask, ways, factor, scale / factor)
+    found: RowWays = page.memo[key]
+    return found
+
+
 def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
     scale = ink.shape[1] / page.known_mm[0]
-    factor = max(1, round(scale / _FOLLOW_PX_PER_MM))
-    height, width = ink.shape[0] // factor, ink.shape[1] // factor
-    small = cv2.resize(
-        ink[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA
-    )
-    # Averaging thins a line's ink; a pixel half as dark as the pen still is the line's.
-    mask = small < 150
-    small_scale = scale / factor
-    mask = without_bars(mask, small_scale) if layout.separators else mask
-    rows = layout.rows
-    followed = [_follow(mask, row, small_scale) for row in rows]
-    ways = _to_the_tips(mask, followed, _name_boxes(layout), small_scale)
+    followed = row_ways(page, layout, ink)
+    mask, small_scale = followed.mask, followed.px_per_mm
+    ways = _to_the_tips(mask, followed.ways, _name_boxes(layout), small_scale)
     owned = _own_ink(mask, ways, layout, small_scale)
     traces = {}
-    for row, way, own in zip(rows, ways, owned, strict=True):
+    for row, way, own in zip(layout.rows, ways, owned, strict=True):
         for lead_box in row:
             traces[id(lead_box)] = _lead_from_ink(lead_box, ink, scale, own, small_scale, way)
     return tuple(traces[id(b)] for b in layout.boxes)
 
 
-def without_bars(mask: Bools, px_per_mm: float) -> Bools:
-    """The ink without long upright bars; what crosses a bar is closed again."""
-    grey = mask.astype(np.uint8)
-    length = round(40 * px_per_mm)
+def without_bars(mask: Bools, layout: Layout, px_per_mm: float) -> Bools:
+    """The ink without the upright bars where columns begin; what crosses a bar is closed again.
+
+    Only there: the spikes of rows close together make bars of their own.
+    """
+    edges = {b.box.left_mm for b in layout.boxes} | {b.box.right_mm for b in layout.boxes}
+    near = np.zeros(mask.shape[1], bool)
+    for x in edges:
+        near[max(0, int((x - _BAR_MM) * px_per_mm)) : int((x + _BAR_MM) * px_per_mm) + 1] = True
+    grey = (mask & near).astype(np.uint8)
+    length = round(LEAST_BAR_MM * px_per_mm)
     bars = cv2.morphologyEx(grey, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
     wide = cv2.dilate(bars, np.ones((3, 3), np.uint8))
-    rest = cv2.bitwise_and(grey, 1 - wide)
+    whole = mask.astype(np.uint8)
+    rest = cv2.bitwise_and(whole, 1 - wide)
     reach = np.ones((1, 2 * max(2, round(0.5 * px_per_mm)) + 1), np.uint8)
-    bridged = cv2.bitwise_and(cv2.morphologyEx(rest, cv2.MORPH_CLOSE, reach), grey)
+    bridged = cv2.bitwise_and(cv2.morphologyEx(rest, cv2.MORPH_CLOSE, reach), whole)
     result: Bools = (rest | bridged) > 0
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A row's way through the ink: for each column from `first`, the span of y it covers."""
-
-    first: int
-    top: NDArray[np.int64]
-    bottom: NDArray[np.int64]
-
-
-# Costs in units of one pixel of paper: going along ink, going up or down ink, straying from the
-# row's own baseline.
-_INK_STEP = 0.02
-_INK_RISE = 0.02
-_STRAY = 0.0015
-
-
-def _follow(mask: Bools, row: Sequence[LeadBox], px_per_mm: float) -> _Way:
-    """The cheapest way along one row, from its first lead's left edge to its last one's right."""
-    baseline = row[0].baseline_mm * px_per_mm
-    first = max(0, round(row[0].box.left_mm * px_per_mm))
-    last = min(mask.shape[1], round(row[-1].box.right_mm * px_per_mm))
-    top = max(0, round(baseline - _BAND_MM * px_per_mm))
-    bottom = min(mask.shape[0], round(baseline + _BAND_MM * px_per_mm))
-    band = np.ascontiguousarray(mask[top:bottom, first:last].T)
-    rise = np.where(band, _INK_RISE, 1.0)
-    depth = np.cumsum(rise, axis=1)
-    stray = _STRAY * np.abs(np.arange(top, bottom) - baseline)
-    enter = np.where(band, _INK_STEP, 1.0) + stray
-    before = np.empty_like(depth)  # cheapest way to stand at y on entering a column
-    after = np.empty_like(depth)  # ... and after moving up or down within it
-    reached = stray * 20
-    for column in range(len(band)):
-        arrived = reached + enter[column]
-        before[column] = arrived
-        c = depth[column]
-        down = c + np.minimum.accumulate(arrived - c)
-        up = np.minimum.accumulate((arrived + c)[::-1])[::-1] - c
-        reached = np.minimum(np.minimum(down, up), arrived)
-        after[column] = reached
-    return _walk_back(before, after, depth, top, first)
-
-
-def _walk_back(before: Floats, after: Floats, depth: Floats, top: int, first: int) -> _Way:
-    """The way itself: in each column from where it left back to where it came in."""
-    columns = len(before)
-    entered, left = np.empty(columns, np.int64), np.empty(columns, np.int64)
-    y = int(np.argmin(after[-1])) if columns else 0
-    for column in range(columns - 1, -1, -1):
-        left[column] = y
-        c = depth[column]
-        y = int(np.argmin(before[column] + np.abs(c - c[y])))
-        entered[column] = y
-    return _Way(first, np.minimum(entered, left) + top, np.maximum(entered, left) + top)
-
-
 def _to_the_tips(
-    mask: Bools, ways: Sequence[_Way], names: Sequence[Box], px_per_mm: float
-) -> list[_Way]:
+    mask: Bools, ways: Sequence[Way], names: Sequence[Box], px_per_mm: float
+) -> list[Way]:
     """The ways grown up and down to the ends of the ink they stand in.
 
     The cheapest way cuts across a narrow spike before its tip, where both limbs are one ink. A way
@@ -244,12 +222,12 @@ def _to_the_tips(
         for other in ways:
             if other is not way:
                 _stop_at(way, other, top, bottom)
-        grown.append(_Way(way.first, top, bottom))
+        grown.append(replace(way, entered=top, left=bottom))
     return grown
 
 
 def _spare(
-    way: _Way, name: Box, px_per_mm: float, top: NDArray[np.int64], bottom: NDArray[np.int64]
+    way: Way, name: Box, px_per_mm: float, top: NDArray[np.int64], bottom: NDArray[np.int64]
 ) -> None:
     """Take back growth from a flat part into a lead's printed name: a letter and no spike."""
     x = (np.arange(way.first, way.first + len(top)) + 0.5) / px_per_mm
@@ -262,7 +240,7 @@ def _spare(
         grown[letter] = known[letter]
 
 
-def _stop_at(way: _Way, other: _Way, top: NDArray[np.int64], bottom: NDArray[np.int64]) -> None:
+def _stop_at(way: Way, other: Way, top: NDArray[np.int64], bottom: NDArray[np.int64]) -> None:
     """Keep a grown way (`top`, `bottom`, changed in place) from running into another way."""
     first = max(way.first, other.first)
     last = min(way.first + len(way.top), other.first + len(other.top))
@@ -290,11 +268,13 @@ def _name_boxes(layout: Layout) -> list[Box]:
     ]
 
 
-def _own_ink(mask: Bools, ways: Sequence[_Way], layout: Layout, px_per_mm: float) -> list[Bools]:
+def _own_ink(mask: Bools, ways: Sequence[Way], layout: Layout, px_per_mm: float) -> list[Bools]:
     """For each row the ink that is its own: nearest to its way, and hanging together with it."""
     y, x = np.nonzero(mask)
     distance = np.full((len(ways), len(y)), np.inf, np.float32)
+    astray = np.zeros((len(ways), mask.shape[1]), bool)
     for index, way in enumerate(ways):
+        astray[index, way.first : way.last] = way.astray
         inside = (x >= way.first) & (x < way.first + len(way.top))
         at = x[inside] - way.first
         above, below = way.top[at] - y[inside], y[inside] - way.bottom[at]
@@ -304,6 +284,7 @@ def _own_ink(mask: Bools, ways: Sequence[_Way], layout: Layout, px_per_mm: float
     owned = []
     for index in range(len(ways)):
         mine = (distance[index] <= nearest) & np.isfinite(nearest) & ~keep_out
+        mine &= ~astray[index, x]
         own = np.zeros(mask.shape, np.uint8)
         own[y[mine], x[mine]] = 1
         seeds = mine & (distance[index] <= 1)
@@ -337,14 +318,14 @@ def _hanging_together(
 
 
 def _lead_from_ink(
-    lead_box: LeadBox, ink: Pixels, scale: float, own: Bools, small_scale: float, way: _Way
+    lead_box: LeadBox, ink: Pixels, scale: float, own: Bools, small_scale: float, way: Way
 ) -> LeadTrace:
     """One lead's own ink, cut from the page at full resolution, and its sampled line."""
     box = lead_box.box
     left = max(0, round(box.left_mm * scale))
     right = min(ink.shape[1], round(box.right_mm * scale))
-    top = max(0, round((lead_box.baseline_mm - _BAND_MM) * scale))
-    bottom = min(ink.shape[0], round((lead_box.baseline_mm + _BAND_MM) * scale))
+    top = max(0, round((lead_box.baseline_mm - BAND_MM) * scale))
+    bottom = min(ink.shape[0], round((lead_box.baseline_mm + BAND_MM) * scale))
     ratio = small_scale / scale
     wide = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8))
     rows = np.minimum((np.arange(top, bottom) * ratio).astype(int), own.shape[0] - 1)
@@ -356,7 +337,7 @@ def _lead_from_ink(
     return LeadTrace(lead_box, y_mm, ink=cut, ink_box=ink_box)
 
 
-def _sampled_way(lead_box: LeadBox, own: Bools, px_per_mm: float, way: _Way) -> Floats:
+def _sampled_way(lead_box: LeadBox, own: Bools, px_per_mm: float, way: Way) -> Floats:
     """The way's middle, or its far end where it climbs, at each sample; NaN off the ink."""
     x = _samples(lead_box)
     column = np.round(x * px_per_mm - 0.5).astype(int) - way.first

@@ -1,0 +1,211 @@
+"""What each column of pixels says of a row's line: where its ink begins and ends, sub-pixel.
+
+The ink of a round pen in one column is one upright stretch. Its two ends are measured by how much
+ink lies above and below a place within it, which blur and grey edges do not change. Where rows
+share a stretch only its upper end belongs to the upper row, its lower end to the lower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+from ecgvision.follow import Way
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+# A pixel this dark, as a share of the pen's darkness, is ink.
+INK_SHARE = 0.4
+# Beside a flat way ink reaches no further than this past it (mm); more is a letter that touches.
+_PAST_FLAT_MM = 0.6
+# Ways within so many columns of a climb count as a spike, whose tip the coarse way cuts short.
+_SPIKE_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class ColumnInk:
+    """One row's ink, column by column: all arrays are (n,), in pixels of the page.
+
+    `edge_thickness` is the ink that stands around the way also where it is too little to be seen.
+
+    `split` is a place within the ink, `above` and `below` how much ink lies over and under it, in
+    pixels of full darkness. `upper_seen` and `lower_seen` tell whether that end of the ink is the
+    row's own and free, `shared` whether other rows have ink in the same stretch, `seen` whether
+    there is any. `way` is where the row's way runs, `guess` a first guess of the line.
+    """
+
+    columns: Ints
+    split: Floats
+    above: Floats
+    below: Floats
+    upper_seen: Bools
+    lower_seen: Bools
+    shared: Bools
+    seen: Bools
+    way: Floats
+    way_reach: Floats
+    guess: Floats
+    edge_thickness: Floats
+
+    @property
+    def thickness(self) -> Floats:
+        """How much ink stands in each column."""
+        return self.above + self.below
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """A row's stretch of ink in each column: from `top` to `bottom`, its way from `high` to `low`.
+
+    `tip` and `foot` are how far the way reaches in the columns around.
+    """
+
+    seen: Bools
+    high: Ints
+    low: Ints
+    top: Ints
+    bottom: Ints
+    tip: Ints
+    foot: Ints
+
+
+def column_ink(
+    dark: NDArray[np.float32],
+    ways: Sequence[Way],
+    factor: int,
+    px_per_mm: float,
+    pen_px: float,
+    blur_px: float,
+    darkness: float,
+) -> tuple[ColumnInk, ...]:
+    """Each row's ink by columns.
+
+    `dark` is (H, W) from 0 (paper) to 1 (black), `ways` are the rows' ways on a mask `factor`
+    times as coarse; `pen_px` and `blur_px` are the pen's width and the blur's standard deviation,
+    `darkness` that of the pen's ink.
+    """
+    share = np.minimum(dark / np.float32(darkness), np.float32(1.0))
+    first = ways[0].first * factor
+    columns = np.arange(first, min(ways[0].last * factor, dark.shape[1]))
+    index = (columns - first) // factor
+    part = np.ascontiguousarray(share[:, first : first + len(columns)])
+    runs = _Runs(part > INK_SHARE)
+    around = 2 * round(0.6 * pen_px + factor) + 1
+    stretches = [_stretch(runs, way, index, factor, around) for way in ways]
+    summed = np.zeros((part.shape[0] + 1, part.shape[1]), np.float32)
+    np.cumsum(part, axis=0, out=summed[1:])
+    tail = int(np.ceil(2 * blur_px + 1))
+    return tuple(
+        _row_ink(row, stretches, columns, summed, factor, px_per_mm, pen_px, tail)
+        for row in range(len(ways))
+    )
+
+
+class _Runs:
+    """For every pixel where the ink next to it begins and ends in its column."""
+
+    def __init__(self, ink: Bools) -> None:
+        height = ink.shape[0]
+        level = np.arange(height, dtype=np.int16)[:, None]
+        off, none = np.int16(-1), np.int16(height)
+        paper_above = np.where(ink, off, level)
+        self.top = np.maximum.accumulate(paper_above, axis=0) + np.int16(1)
+        paper_below = np.where(ink, none, level)[::-1]
+        self.bottom = np.minimum.accumulate(paper_below, axis=0)[::-1] - np.int16(1)
+        self.next = np.minimum.accumulate(np.where(ink, level, none)[::-1], axis=0)[::-1]
+        self.last = np.maximum.accumulate(np.where(ink, level, off), axis=0)
+        self.height = height
+
+
+def _stretch(runs: _Runs, way: Way, index: Ints, factor: int, around: int) -> _Stretch:
+    """The ink a way runs through in each column, if there is any within a pixel of it."""
+    x = np.arange(len(index))
+    tops = np.clip(way.top[index] * factor, 0, runs.height - 1)
+    bottoms = np.clip((way.bottom[index] + 1) * factor - 1, 0, runs.height - 1)
+    high = runs.next[np.maximum(tops - 1, 0), x].astype(np.int64)
+    low = runs.last[np.minimum(bottoms + 1, runs.height - 1), x].astype(np.int64)
+    seen = (high <= bottoms + 1) & (low >= tops - 1) & ~way.astray[index]
+    high, low = np.where(seen, high, tops), np.where(seen, low, bottoms)
+    return _Stretch(
+        seen,
+        high,
+        low,
+        np.where(seen, runs.top[high, x], tops).astype(np.int64),
+        np.where(seen, runs.bottom[low, x], bottoms).astype(np.int64),
+        minimum_filter1d(tops, around),
+        maximum_filter1d(bottoms, around),
+    )
+
+
+def _row_ink(
+    row: int,
+    stretches: Sequence[_Stretch],
+    columns: Ints,
+    summed: NDArray[np.float32],
+    factor: int,
+    px_per_mm: float,
+    pen_px: float,
+    tail: int,
+) -> ColumnInk:
+    own = stretches[row]
+    x, height = np.arange(len(columns)), summed.shape[0] - 1
+    climbs = (own.low - own.high >= 3 * factor + pen_px).astype(np.uint8)
+    spike = maximum_filter1d(climbs, 2 * _SPIKE_COLUMNS * factor + 1) > 0
+    allowed = np.where(spike, height, _PAST_FLAT_MM * px_per_mm + pen_px / 2)
+    upper = own.seen & (own.tip - own.top <= allowed)
+    lower = own.seen & (own.bottom - own.foot <= allowed)
+    shared = np.zeros(len(columns), bool)
+    for other in (s for i, s in enumerate(stretches) if i != row):
+        # The other row has ink between the ends of this row's.
+        meets = own.seen & other.seen & (other.low >= own.top) & (other.high <= own.bottom)
+        shared |= meets
+        upper &= ~(meets & (other.tip < own.tip - factor))
+        lower &= ~(meets & (other.foot > own.foot + factor))
+    middle = np.where(upper & lower, own.top + own.bottom + 1, own.high + own.low + 1) // 2
+    split = np.clip(np.where(own.seen, middle, 1), 1, height - 1)
+    above = summed[split, x] - summed[np.clip(own.top - tail, 0, height), x]
+    below = summed[np.clip(own.bottom + 1 + tail, 0, height), x] - summed[split, x]
+    way = (own.high + own.low + 1) / 2
+    within = np.clip(
+        way,
+        own.top + pen_px / 2,
+        np.maximum(own.top + pen_px / 2, own.bottom + 1 - pen_px / 2),
+    )
+    # Where a line begins, its first columns hold little ink: look at the height where it goes on.
+    level = _next_known(split, own.seen)
+    reach = int(np.ceil(pen_px)) + tail
+    around = (
+        summed[np.clip(level + reach, 0, height), x] - summed[np.clip(level - reach, 0, height), x]
+    )
+    centre = np.where(shared, within, split + (below - above) / 2)
+    return ColumnInk(
+        columns=columns,
+        split=split.astype(np.float64),
+        above=above.astype(np.float64),
+        below=below.astype(np.float64),
+        upper_seen=upper,
+        lower_seen=lower,
+        shared=shared,
+        seen=own.seen,
+        way=way,
+        way_reach=(own.low - own.high + 1) / 2,
+        guess=np.where(own.seen, centre, np.nan),
+        edge_thickness=np.where(own.seen, above + below, around).astype(np.float64),
+    )
+
+
+def _next_known(values: Ints, known: Bools) -> Ints:
+    """The values, where unknown that of the next known column (or the last one)."""
+    index = np.where(known, np.arange(len(values)), len(values) - 1)
+    following = np.minimum.accumulate(index[::-1])[::-1]
+    result: Ints = values[following]
+    return result
