@@ -32,11 +32,12 @@ import numpy as np
 from pdf2image import convert_from_path
 from PIL import Image
 
-from ecgvision.conversion import AUTO, choose_formats, convert_each
+from ecgvision.conversion import PageOptions, convert_each
 from ecgvision.errors import PageError
 from ecgvision.normalise import ImageOptions, Style
 from ecgvision.output import json_bytes, output_names, png_bytes, write_files
 from ecgvision.plugins import Format, load_formats
+from ecgvision.recognition import AUTO, choose_formats
 from ecgvision.testing import Ecg, draw_page, scanned, synthetic_ecg
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def ours(
     pdf: Path, out_dir: Path, formats: Sequence[Format], options: ImageOptions
 ) -> tuple[int, int]:
     """What `ecgvision convert` does with a file; gives the picture's (width, height)."""
-    (result,) = convert_each(pdf, formats, options)
+    (result,) = convert_each(pdf, formats, PageOptions(options))
     if isinstance(result, PageError):
         raise result
     names, image = output_names(pdf, 1, out_dir), result.image

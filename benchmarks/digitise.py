@@ -30,7 +30,6 @@ import cv2
 import numpy as np
 
 from ecgvision import convert
-from ecgvision.conversion import choose_formats, recognise
 from ecgvision.errors import PageError
 from ecgvision.evidence import upright
 from ecgvision.media import open_report
@@ -49,6 +48,7 @@ from ecgvision.metrics import (
     rmse_uv,
 )
 from ecgvision.plugins import load_formats
+from ecgvision.recognition import choose_formats, recognise
 from ecgvision.testing import DrawnPage, Ecg, as_png, draw_page, scanned
 from ecgvision.types import LEADS, Layout, LeadBox
 

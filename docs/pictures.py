@@ -13,8 +13,8 @@ from before_after import side_by_side
 from PIL import Image
 
 import ecgvision
-from ecgvision.conversion import choose_formats
 from ecgvision.normalise import ImageOptions, Style
+from ecgvision.recognition import choose_formats
 from ecgvision.survey.check import check_page
 from ecgvision.testing import draw_page, scanned, synthetic_ecg
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
-    from ecgvision.conversion import Conversion as Conversion
+    from ecgvision.conversion import SignalOptions as SignalOptions
     from ecgvision.conversion import convert as convert
     from ecgvision.detect import find_layout as find_layout
     from ecgvision.errors import EcgVisionError as EcgVisionError
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from ecgvision.errors import UnreadableError as UnreadableError
     from ecgvision.errors import UsageError as UsageError
     from ecgvision.grid import ink_of_page as ink_of_page
+    from ecgvision.heartbeats import Beats as Beats
+    from ecgvision.heartbeats import beats as beats
     from ecgvision.hookspecs import hookimpl as hookimpl
     from ecgvision.layouts import regular_layout as regular_layout
     from ecgvision.media import open_report as open_report
     from ecgvision.plugins import load_formats as load_formats
+    from ecgvision.quality import Quality as Quality
+    from ecgvision.recording import Calibration as Calibration
+    from ecgvision.recording import LeadSignal as LeadSignal
     from ecgvision.recording import Recording as Recording
+    from ecgvision.result import Conversion as Conversion
     from ecgvision.types import LEADS as LEADS
     from ecgvision.types import Box as Box
     from ecgvision.types import EcgImage as EcgImage
@@ -37,17 +43,25 @@ if TYPE_CHECKING:
     from ecgvision.types import Stroke as Stroke
     from ecgvision.types import Text as Text
     from ecgvision.types import Tile as Tile
+    from ecgvision.writers import recording_files as recording_files
 
 _HOME = {
-    "Conversion": "conversion",
+    "SignalOptions": "conversion",
     "convert": "conversion",
     "find_layout": "detect",
     "ink_of_page": "grid",
+    "Beats": "heartbeats",
+    "beats": "heartbeats",
     "hookimpl": "hookspecs",
     "regular_layout": "layouts",
     "open_report": "media",
     "load_formats": "plugins",
+    "Quality": "quality",
+    "Calibration": "recording",
+    "LeadSignal": "recording",
     "Recording": "recording",
+    "Conversion": "result",
+    "recording_files": "writers",
     **dict.fromkeys(
         (
             "EcgVisionError",

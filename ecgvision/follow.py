@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # How far from its baseline a row may reach: 4 mV at the usual gain.
 BAND_MM = 40.0
 
+# What is looked at beyond the boxes.
+_BEFORE_MM = 2.0
+
 # Costs, in units of one change between flat, climbing and falling. Paper is dear, so that only a
 # real gap is crossed; ink costs next to nothing up and down, as spikes are high. Flat parts pay for
 # their distance from the baseline, spikes do not.
@@ -50,7 +53,8 @@ _FLAT_PX = 2
 _NEVER = np.float32(1e6)
 # Ink that two ways share or none took counts from this size on; it is looked at with its
 # surroundings.
-_SHARED_MM2, _LEFT_MM2, _AROUND_MM = 1.0, 0.8, 4.0
+_SHARED_MM2, _LEFT_MM2, _AROUND_MM = 1.0, 0.5, 4.0
+_BESIDE_MM = 1.0
 _SWEEPS = 2
 # Two rows may touch; a way that runs along another row's line for longer is astray.
 _ASTRAY_MM, _BETWEEN_ASTRAY = 3.0, 5
@@ -92,10 +96,13 @@ def follow_rows(
 ) -> tuple[Way, ...]:
     """The way of each row through the ink of `mask`, (H, W) bool at about 6 px/mm.
 
-    All ways run from the leftmost to the rightmost edge of all leads' boxes.
+    All ways run from a little before the leftmost to a little after the rightmost edge of all
+    leads' boxes, so that what they follow is seen to begin and end.
     """
-    first = max(0, round(min(b.box.left_mm for row in rows for b in row) * px_per_mm))
-    last = min(mask.shape[1], round(max(b.box.right_mm for row in rows for b in row) * px_per_mm))
+    left = min(b.box.left_mm for row in rows for b in row) - _BEFORE_MM
+    right = max(b.box.right_mm for row in rows for b in row) + _BEFORE_MM
+    first = max(0, round(left * px_per_mm))
+    last = min(mask.shape[1], round(right * px_per_mm))
     baselines = [row[0].baseline_mm * px_per_mm for row in rows]
     half = round(BAND_MM * px_per_mm)
     bands = _bands(mask, baselines, half, first, last)
@@ -108,20 +115,29 @@ def follow_rows(
         )
     ]
     covers = [_cover(way, mask) for way in ways]
+    moved = np.ones(mask.shape[1], bool)
     for _ in range(_SWEEPS):
-        changed = False
+        looked_at, moved = moved, np.zeros(mask.shape[1], bool)
         for index, baseline in enumerate(baselines):
-            others = _any([c for i, c in enumerate(covers) if i != index], mask)
-            spans = _disputed(mask, covers[index], others, ways[index], px_per_mm)
-            new = ways[index]
-            taken = _taken(index, ways, covers, baselines) if spans else others
+            way = ways[index]
+            rest = [c for i, c in enumerate(covers) if i != index]
+            others = _any(rest) if rest else np.zeros_like(mask)
+            spans = [
+                (start, stop)
+                for start, stop in _disputed(mask, covers[index], others, way, px_per_mm)
+                if looked_at[start:stop].any()
+            ]
+            if not spans:
+                continue
+            masks = (mask, others, _taken(index, ways, covers, baselines))
+            new = way
             for start, stop in spans:
-                masks = (mask, others, taken)
                 new = _again(masks, new, baseline, half, (start, stop), joints[start:stop])
-            if spans and (new.left != ways[index].left).any():
-                changed = True
+            differs = (new.left != way.left) | (new.entered != way.entered)
+            if differs.any():
+                moved[way.first : way.last] |= differs
                 ways[index], covers[index] = new, _cover(new, mask)
-        if not changed:
+        if not moved.any():
             break
     least = round(_ASTRAY_MM * px_per_mm)
     return tuple(
@@ -188,7 +204,7 @@ def _cheapest(
         here = np.minimum(before, before.min(axis=0) + _BEGIN)
         here[:_LIFTED] += enter[column]
         here[_FLAT] += aside[column]
-        here[_LIFTED] += np.float32(_LIFTED_ALONG)
+        here[_LIFTED] += stray + np.float32(_LIFTED_ALONG)
         before = _within(here, steep[column], flat[column], reached[column + 1])
         before -= before.min(axis=(0, 2), keepdims=True)
     last = reached[-1].astype(np.float64)
@@ -243,7 +259,8 @@ def _walk_back(
     reached: Costs, enter: Costs, aside: Costs, steep: Depths, flat: Depths, last: Depths
 ) -> tuple[Ints, Ints]:
     """The way itself, from where it ends back to where it came from."""
-    columns = len(enter)
+    columns, height = enter.shape
+    stray = (_STRAY * np.abs(np.arange(height) - height // 2)).astype(np.float32)
     entered, left = np.empty(columns, np.int64), np.empty(columns, np.int64)
     state, y = (int(k) for k in np.unravel_index(np.argmin(last), last.shape))
     for column in range(columns - 1, -1, -1):
@@ -259,7 +276,7 @@ def _walk_back(
             cost = here[low:high] + aside[column, low:high] + np.abs(depth[low:high] - depth[y])
         elif state == _LIFTED:
             steps = np.abs(np.arange(low, min(high, len(here))) - y)
-            cost = here[low:high] + _LIFTED_RISE * steps
+            cost = here[low:high] + stray[low:high] + _LIFTED_RISE * steps
         elif state == _UP:
             low = y + 1
             cost = here[low:] + steep[column, low:]
@@ -288,9 +305,9 @@ def _cover(way: Way, mask: Bools) -> Bools:
     return result
 
 
-def _any(covers: Sequence[Bools], mask: Bools) -> Bools:
-    union = np.zeros(mask.shape, bool)
-    for cover in covers:
+def _any(covers: Sequence[Bools]) -> Bools:
+    union = covers[0].copy()
+    for cover in covers[1:]:
         union |= cover
     return union
 
@@ -300,9 +317,14 @@ def _disputed(
 ) -> list[tuple[int, int]]:
     """The stretches of columns where the row shares its ink, or ink beside it was left over."""
     around = round(_AROUND_MM * px_per_mm)
+    # All that can be disputed lies no higher and no lower than the way, or begins beside it.
+    rows = slice(max(0, int(way.top.min()) - around), int(way.bottom.max()) + around)
+    ink, own, others = mask[rows], own[rows], others[rows]
     spans = list(_stretches(own & others, None, _SHARED_MM2 * px_per_mm**2))
-    beside = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    spans += _stretches(mask & ~own & ~others, beside, _LEFT_MM2 * px_per_mm**2)
+    # Another row's line may lie between a way and the tip that it should have reached.
+    reach = 2 * round(_BESIDE_MM * px_per_mm) + 1
+    beside = cv2.dilate(own.astype(np.uint8), np.ones((reach, 3), np.uint8)) > 0
+    spans += _stretches(ink & ~own & ~others, beside, _LEFT_MM2 * px_per_mm**2)
     merged: list[tuple[int, int]] = []
     for start, stop in sorted(spans):
         begin, end = max(way.first, start - around), min(way.last, stop + around)

@@ -46,23 +46,59 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class OutputNames:
-    """The two files that one page gives."""
+    """The files that one page gives: `qc` where a picture to check signals by is asked for.
 
+    `stem` is what its signal files are named by; `signals` are their paths, of all kinds.
+    """
+
+    stem: str
     png: Path
     json: Path
+    qc: Path | None = None
+    signals: tuple[Path, ...] = ()
+
+    @property
+    def every(self) -> tuple[Path, ...]:
+        qc = () if self.qc is None else (self.qc,)
+        return (self.png, self.json, *qc, *self.signals)
 
 
 def output_names(
-    source: Path, page_number: int, out_dir: Path, base: Path | None = None
+    source: Path,
+    page_number: int,
+    out_dir: Path,
+    base: Path | None = None,
+    *,
+    kinds: Iterable[str] = (),
+    qc: bool = False,
 ) -> OutputNames:
     """Where a page's files go: `<stem>` for page 1, `<stem>-p2` and so on, in `out_dir / base`.
 
-    >>> output_names(Path("in/a.b.pdf"), 2, Path("out")).png.as_posix()
-    'out/a.b-p2.png'
+    `kinds` are those of signal files, see `ecgvision.writers.KINDS`.
+
+    >>> names = output_names(Path("in/a b.pdf"), 2, Path("out"), kinds=("npz", "wfdb"))
+    >>> [path.as_posix() for path in names.every]
+    ['out/a b-p2.png', 'out/a b-p2.json', 'out/a b-p2.npz',
+     'out/a_b_p2-9bb34a90.hea', 'out/a_b_p2-9bb34a90.dat']
     """
     stem = source.stem if page_number == 1 else f"{source.stem}-p{page_number}"
     folder = out_dir / (base or Path())
-    return OutputNames(folder / f"{stem}.png", folder / f"{stem}.json")
+    return OutputNames(
+        stem,
+        folder / f"{stem}.png",
+        folder / f"{stem}.json",
+        folder / f"{stem}.qc.png" if qc else None,
+        tuple(folder / name for kind in kinds for name in _signal_names(kind, stem)),
+    )
+
+
+def _signal_names(kind: str, stem: str) -> tuple[str, ...]:
+    """The names that `ecgvision.writers.recording_files` gives its files, before there are any."""
+    if kind == "wfdb":
+        from ecgvision.writers.wfdb import record_name
+
+        return f"{record_name(stem)}.hea", f"{record_name(stem)}.dat"
+    return (f"{stem}.{'dcm' if kind == 'dicom' else kind}",)
 
 
 # --- finding ----------------------------------------------------------------------------------
@@ -161,8 +197,11 @@ def _real(path: Path) -> Path:
 # --- writing ----------------------------------------------------------------------------------
 
 
-def png_bytes(pixels: Pixels, px_per_mm: float) -> bytes:
-    """(H, W) grey or (H, W, 3) RGB ``uint8`` as a PNG that knows its resolution, nothing else."""
+def png_bytes(pixels: Pixels, px_per_mm: float | None = None) -> bytes:
+    """(H, W) grey or (H, W, 3) RGB ``uint8`` as a PNG that knows its resolution, nothing else.
+
+    Without `px_per_mm` it does not know that either.
+    """
     import cv2
     import numpy as np
 
@@ -174,6 +213,8 @@ def png_bytes(pixels: Pixels, px_per_mm: float) -> bytes:
     if not done:
         raise OutputError(f"cannot encode an image of {pixels.shape[1]} x {pixels.shape[0]} pixels")
     data = encoded.tobytes()
+    if px_per_mm is None:
+        return data
     per_metre = round(px_per_mm * 1000)
     return data[:_PNG_HEAD_BYTES] + _phys_chunk(per_metre) + data[_PNG_HEAD_BYTES:]
 
@@ -199,11 +240,12 @@ def write_json(path: Path, value: Any) -> None:
     write_files({path: json_bytes(value)})
 
 
-def write_files(files: Mapping[Path, bytes]) -> None:
+def write_files(files: Mapping[Path, bytes], removed: Iterable[Path] = ()) -> None:
     """Write files that belong together, with their folders; raises `OutputError`.
 
     All are on disk under temporary names before the first is renamed, so that a full disk leaves
-    neither a part of a file nor one file without the other. Existing files are replaced.
+    neither a part of a file nor one file without the other. Existing files are replaced, and the
+    files in `removed`, which do not belong to them, go where they exist.
     """
     staged: dict[Path, Path] = {}
     path = Path()
@@ -218,6 +260,8 @@ def write_files(files: Mapping[Path, bytes]) -> None:
                 raise IsADirectoryError(0, "a folder has that name")
         for path, temporary in staged.items():
             temporary.replace(path)
+        for path in removed:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or type(error).__name__}; "

@@ -13,13 +13,13 @@ import pymupdf
 import pytest
 from PIL import Image
 
-from ecgvision.conversion import recognise
 from ecgvision.detect import GOOD_SCORE, find_layout, with_header
 from ecgvision.errors import NoMatchError
 from ecgvision.evidence import upright
 from ecgvision.layouts import regular_layout
 from ecgvision.media.canvas import PdfCanvas
 from ecgvision.plugins import Format, build_formats, plugin_from
+from ecgvision.recognition import recognise
 from ecgvision.testing import Ecg, as_png, draw_page, rasterise, scanned
 from ecgvision.types import LEADS, FormatInfo, Layout, Match, Page
 

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from ecgvision import convert
-from ecgvision.conversion import Conversion
 from ecgvision.grid import ink_of_page
 from ecgvision.layouts import regular_layout
 from ecgvision.media.views import levelled
 from ecgvision.normalise import STYLES, ImageOptions, canonical_image, cut_out, published_image
 from ecgvision.plugins import Format
+from ecgvision.result import Conversion
 from ecgvision.testing import Ecg, as_png, draw_page, scanned, synthetic_ecg
 from ecgvision.trace import trace_leads
 from ecgvision.types import LEADS, EcgImage, Layout, Match, Page

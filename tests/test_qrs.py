@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ecgvision import convert
-from ecgvision.conversion import Conversion
 from ecgvision.normalise import ImageOptions
 from ecgvision.plugins import Format
 from ecgvision.qrs import beats_window, qrs_times
+from ecgvision.result import Conversion
 from ecgvision.testing import Ecg, as_png, draw_page, synthetic_ecg
 from ecgvision.trace import LeadTrace, trace_leads
 from ecgvision.types import Box, LeadBox, Page

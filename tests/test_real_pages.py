@@ -11,18 +11,15 @@ import numpy as np
 import pytest
 
 from ecgvision import convert
-from ecgvision.conversion import (
-    Conversion,
-    choose_formats,
-    convert_each,
-    recognise,
-)
+from ecgvision.conversion import PageOptions, convert_each
 from ecgvision.errors import NoMatchError, PageError
 from ecgvision.evidence import upright
 from ecgvision.grid import find_grid
 from ecgvision.media import open_report
 from ecgvision.normalise import ImageOptions, canonical_image
 from ecgvision.plugins import Format
+from ecgvision.recognition import choose_formats, recognise
+from ecgvision.result import Conversion
 from ecgvision.testing import Ecg, draw_page, scanned
 from ecgvision.trace import LeadTrace, trace_leads
 from ecgvision.types import LEADS
@@ -168,7 +165,7 @@ def likeness(trace: LeadTrace, truth_mv: np.ndarray) -> float:
 
 
 def outcome(path: Path, names: Sequence[str] = ("auto",)) -> list[Conversion | PageError]:
-    options = ImageOptions()
+    options = PageOptions()
     return [one for name in names for one in convert_each(path, choose_formats(name), options)]
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pymupdf
 import pytest
 
-from ecgvision.conversion import recognise
 from ecgvision.evidence import upright
 from ecgvision.media import open_report
 from ecgvision.media.canvas import PdfCanvas
 from ecgvision.plugins import Format
+from ecgvision.recognition import recognise
 from ecgvision.recording import Calibration, Lattice, LeadCurve
 from ecgvision.signals.lattice import find_sampling, lattice_of
 from ecgvision.signals.vector import vector_curves

@@ -16,7 +16,7 @@ from ecgvision.cli.pages import inspect, sample
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ecgvision")
 def main() -> None:
-    """Turn ECG report pages into normalised 12-lead images.
+    """Turn ECG report pages into normalised 12-lead images and calibrated signals.
 
     Research software, not a medical device.
 

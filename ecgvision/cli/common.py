@@ -69,7 +69,7 @@ def installed_formats(*, warn: bool = True) -> Formats:
 
 def one_format(name: str, layout: Path | None) -> Format:
     """The format of that name, or the one in a layout file for "custom"."""
-    from ecgvision.conversion import AUTO, choose_formats
+    from ecgvision.recognition import AUTO, choose_formats
 
     if name.lower() == AUTO:
         raise UsageError("name one format here; `ecgvision formats list` shows them")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from ecgvision.cli.common import installed_formats
 from ecgvision.errors import EcgVisionError, UsageError
 
 if TYPE_CHECKING:
+    from ecgvision.conversion import MinQuality
     from ecgvision.media import Renderer
     from ecgvision.normalise import ImageOptions, Style
     from ecgvision.output import Job
@@ -29,6 +30,9 @@ _CANONICAL_ONLY = {
     "lead_height": "--lead-height",
     "beats": "--beats",
 }
+_SIGNALS_ONLY = {"fs_hz": "--fs", "min_quality": "--min-quality"}
+# As `ecgvision.writers.KINDS` has them, which takes too long to load for a help text.
+_KINDS = ("npz", "csv", "wfdb", "dicom")
 
 
 @click.command(short_help="Turn reports into 12-lead images.")
@@ -98,6 +102,45 @@ _CANONICAL_ONLY = {
     show_default=True,
     help="Who draws the pixels of PDF pages; poppler is slower and was the study's.",
 )
+@click.option(
+    "--signals",
+    "kinds",
+    type=click.Choice(_KINDS),
+    multiple=True,
+    help="Read the signals, too, and write them as this kind of file; may be given several times.",
+)
+@click.option(
+    "--fs",
+    "fs_hz",
+    type=float,
+    default=500.0,
+    show_default=True,
+    metavar="HZ",
+    help="Sampling rate of the signals.",
+)
+@click.option(
+    "--speed",
+    type=float,
+    metavar="MM_PER_S",
+    help="Paper speed in mm of the page; wins over what the page and its format say.",
+)
+@click.option(
+    "--gain",
+    type=float,
+    metavar="MM_PER_MV",
+    help="Gain in mm of the page; wins over what the page and its format say.",
+)
+@click.option(
+    "--qc",
+    is_flag=True,
+    help="Write STEM.qc.png, the page with what was read drawn over it, to be looked at.",
+)
+@click.option(
+    "--min-quality",
+    type=click.Choice(["good", "doubtful", "refused"]),
+    help="Write no signals of pages judged worse than this; refused: write them all.  "
+    "[default: doubtful, or refused without --signals]",
+)
 @click.option("--force", is_flag=True, help="Replace outputs that exist.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
 @click.pass_context
@@ -113,24 +156,38 @@ def convert(
     lead_height: float,
     beats: int | None,
     renderer: Renderer,
+    kinds: tuple[str, ...],
+    fs_hz: float,
+    speed: float | None,
+    gain: float | None,
+    qc: bool,
+    min_quality: MinQuality | None,
     force: bool,
     debug: bool,
 ) -> None:
-    """Turn reports into 12-lead images, each with a JSON that says what was done.
+    """Turn reports into 12-lead images and signals, with a JSON that says what was done.
 
     PATH is a file, a folder (searched with all its sub-folders, but not through links) or a
     pattern in quotes. Each page gives STEM.png and STEM.json, further pages of a file STEM-p2
     and so on; what was found in a sub-folder goes to the same sub-folder of DIR. A page that
-    cannot be used is named on stderr, and the rest is converted.
+    cannot be used is named on stderr, and the rest is converted. With --signals each page gives
+    calibrated signals in mV, too, where they can be believed.
     """
-    from ecgvision.conversion import CUSTOM, choose_formats
+    from ecgvision.conversion import PageOptions, SignalOptions
     from ecgvision.normalise import ImageOptions
     from ecgvision.output import find_jobs
+    from ecgvision.recognition import CUSTOM, choose_formats
 
     if style != "canonical":
-        _refuse_canonical_options(ctx)
-    options = ImageOptions(style, px_per_mm, lead_seconds, lead_height, beats)
-    check_size(options)
+        _refuse(ctx, _CANONICAL_ONLY, "--style canonical")
+    if not (kinds or qc):
+        _refuse(ctx, _SIGNALS_ONLY, "--signals or --qc")
+    image = ImageOptions(style, px_per_mm, lead_seconds, lead_height, beats)
+    check_size(image)
+    # What is only looked at is never too bad for that.
+    least = min_quality or ("doubtful" if kinds else "refused")
+    signals = SignalOptions(fs_hz, speed, gain, qc, least)
+    options = PageOptions(image, renderer, signals, read_signals=bool(kinds or qc))
     jobs = find_jobs(paths, out_dir)
     installed = None if format_name.lower() == CUSTOM else installed_formats()
     try:
@@ -138,7 +195,7 @@ def convert(
     except EcgVisionError as error:  # a layout file that is wrong: nothing can be converted
         raise UsageError(str(error)) from error
     _make_folder(out_dir)
-    batch = Batch(out_dir, formats, options, renderer, force=force, debug=debug)
+    batch = Batch(out_dir, formats, options, tuple(dict.fromkeys(kinds)), force, debug)
     batch.reserve(jobs)
     with _progress(jobs) as bar:
         for job in bar:
@@ -147,15 +204,15 @@ def convert(
     ctx.exit(1 if batch.failed else 0)
 
 
-def _refuse_canonical_options(ctx: click.Context) -> None:
-    """The study's images have one size; an option without any effect would mislead."""
+def _refuse(ctx: click.Context, options: Mapping[str, str], needed: str) -> None:
+    """An option without any effect would mislead, such as a size of the study's own images."""
     given = [
         flag
-        for name, flag in _CANONICAL_ONLY.items()
+        for name, flag in options.items()
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
     if given:
-        raise UsageError(f"{', '.join(given)} needs --style canonical; leave one of them out")
+        raise UsageError(f"{', '.join(given)} needs {needed}; leave one of them out")
 
 
 def check_size(options: ImageOptions) -> None:

@@ -24,25 +24,26 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 # A lead begins within this of its box's edge, after at least so much paper, and goes on flat (mm).
-_REACH_MM, _PAPER_MM, _BODY_MM = 1.2, 0.5, 1.0
+_REACH_MM, _PAPER_MM, _BODY_MM = 1.2, 0.5, 0.6
 # The body's thickness varies by less than this share where it is flat.
-_EVEN = 0.25
+_EVEN = 0.4
 # Starts that differ from the others by more than this are print or the pulse (mm).
 _STRAY_MM = 0.12
 _LEAST_STARTS = 3
+_FINE = 40  # points per pixel where an end is drawn
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
     """One lead's beginning: `edge_px` is where as much ink would begin if it were cut square.
 
-    `soft_px` tells how slowly the ink grows to full thickness: the integral of n (1 - n) of the
-    share n of full thickness.
+    `share` is (k,): the share of full thickness in the columns from `first_px` on.
     """
 
     box_px: float
     edge_px: float
-    soft_px: float
+    first_px: int
+    share: Floats
 
 
 def time_shift_mm(
@@ -64,35 +65,39 @@ def time_shift_mm(
     near = np.abs(shifts - np.median(shifts)) < _STRAY_MM
     if near.sum() < _LEAST_STARTS:
         return 0.0
-    softness = float(np.median([s.soft_px for s, n in zip(starts, near, strict=True) if n]))
-    cap_px = _cap_px(softness, pen)
-    return float(np.mean(shifts[near])) + cap_px / px_per_mm
+    seen = [start for start, one in zip(starts, near, strict=True) if one]
+    return float(np.mean(shifts[near])) + _cap_px(seen, pen) / px_per_mm
 
 
-def _cap_px(softness_px: float, pen: Pen) -> float:
+def _cap_px(starts: Sequence[_Start], pen: Pen) -> float:
     """How far before the first sample the ink's square edge lies: a round end holds ink for
-    pi / 4 of its radius, a square one ends with the sample.
+    pi / 4 of its radius, a square one ends with the sample. Whichever end fits better is taken.
     """
-    square, round_ = (_softness(pen, is_round=is_round) for is_round in (False, True))
-    is_round = softness_px > (square + round_) / 2
-    return np.pi / 8 * pen.width_px if is_round else 0.0
+    misfits = []
+    for is_round in (True, False):
+        x_px, share = _beginning(pen, is_round=is_round)
+        misfit = 0.0
+        for start in starts:
+            at = start.first_px + np.arange(len(start.share)) + 0.5 - start.edge_px
+            misfit += float(((np.interp(at, x_px, share) - start.share) ** 2).sum())
+        misfits.append(misfit)
+    return np.pi / 8 * pen.width_px if misfits[0] <= misfits[1] else 0.0
 
 
-def _softness(pen: Pen, *, is_round: bool) -> float:
-    """The integral of n (1 - n) over the beginning of a line drawn with this pen."""
-    fine = 40
+def _beginning(pen: Pen, *, is_round: bool) -> tuple[Floats, Floats]:
+    """(x, share of full thickness) where a line begins as this pen draws it; its ink's edge at 0."""
     radius = pen.width_px / 2
-    x = np.arange(-12 * fine, 12 * fine) / fine
+    x = np.arange(-12 * _FINE, 12 * _FINE) / _FINE
+    share = (x >= 0).astype(np.float64)
     if is_round:
         share = np.where(x >= 0, 1.0, np.sqrt(np.clip(1 - (x / radius) ** 2, 0, 1)))
-    else:
-        share = (x >= 0).astype(np.float64)
-    spread = np.arange(-6 * fine, 6 * fine + 1) / fine
-    kernel = np.exp(-0.5 * (spread / max(pen.blur_px, 1 / fine)) ** 2)
+    spread = np.arange(-6 * _FINE, 6 * _FINE + 1) / _FINE
+    kernel = np.exp(-0.5 * (spread / max(pen.blur_px, 1 / _FINE)) ** 2)
     seen = np.convolve(share, kernel / kernel.sum(), "same")
-    seen = np.convolve(seen, np.full(fine, 1 / fine), "same")
-    middle = slice(3 * fine, len(x) - 7 * fine)
-    return float((seen * (1 - seen))[middle].sum() / fine)
+    seen = np.convolve(seen, np.full(_FINE, 1 / _FINE), "same")
+    seen[x > 4] = 1.0  # the sums run out of line there
+    edge = -np.pi / 4 * radius if is_round else 0.0
+    return x - edge, seen
 
 
 def _start(lead_box: LeadBox, ink: ColumnInk, px_per_mm: float) -> _Start | None:
@@ -120,5 +125,4 @@ def _start(lead_box: LeadBox, ink: ColumnInk, px_per_mm: float) -> _Start | None
     edge = slice(begin - 3, body.stop)
     share = np.clip(ink.edge_thickness[edge] / full, 0, 1)
     edge_px = float(ink.columns[body.stop - 1] + 1 - share.sum())
-    softness = float((share * (1 - share))[: 3 + 3 + reach // 2].sum())
-    return _Start(box_px, edge_px, softness)
+    return _Start(box_px, edge_px, int(ink.columns[edge.start]), share)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Source = Literal["pulse", "physics", "layout", "level"]
-Kind = Literal["pulse", "sum", "trend", "other"]
 
 # A row's usual level is that far from 0 mV; a pattern that is not borne out counts no more.
 _WEAK_MM = 1.0
@@ -39,9 +38,8 @@ _CONTRADICT = 4.0
 # The paper may be printed so much off its size. Of two scales the better one must be so much
 # better, with rows' levels that are sure to this.
 _MOST_OFF, _CLEARLY, _LEVEL_MM = 0.08, 9.0, 0.5
-# Leads are compared at this step, over the smoothing that their slope gets; so much of a lead must
-# be read, so long must leads stand together, and so long are the pieces that are taken to err
-# independently of each other.
+# Leads are compared at this step, their slopes smoothed over so many; so much of each must be read,
+# so long must they stand together, and pieces so long err independently of each other.
 _STEP_S, _SMOOTH, _LEAST_READ, _LEAST_S, _PIECE_S = 0.004, 5, 0.6, 0.6, 0.2
 # A vector page's y differs by more than its noise, or not at all. Of its rounding, that much is
 # left in a mean.
@@ -116,7 +114,7 @@ class _Observation:
     The unknowns are the 0 mV of every row, the shift of the page, the pattern's scale, the slope.
     """
 
-    kind: Kind
+    kind: Literal["pulse", "sum", "trend", "other"]
     terms: Floats
     value: float
     sigma: float
@@ -201,10 +199,8 @@ def row_zeros(
     found = []
     for at, row in enumerate(layout.rows):
         source: Source = "layout" if sigmas[at] < _KNOWN_MM else "level"
-        if at in pulsed:
-            source = "pulse"
-        elif without[at] < _KNOWN_MM:
-            source = "physics"
+        if at in pulsed or without[at] < _KNOWN_MM:
+            source = "pulse" if at in pulsed else "physics"
         zero_mm, sigma_mm = float(fit.values[at]), float(sigmas[at])
         found.append(RowZero(row[0].baseline_mm, zero_mm, slope, sigma_mm, source))
     return tuple(found)
@@ -224,8 +220,7 @@ def _pulses(layout: Layout, calibration: Calibration, errors: _Errors) -> Iterat
         at = int(np.argmin([abs(row[0].baseline_mm - baseline_mm) for row in rows]))
         terms = _unknown(count, at)
         if errors.slopes:
-            left = rows[at][0].box.left_mm
-            x = sum(layout.pulse_mm) / 2 if layout.pulse_mm else left
+            x = sum(layout.pulse_mm) / 2 if layout.pulse_mm else rows[at][0].box.left_mm
             terms[count + 2] = x - layout.page_mm[0] / 2
         yield _Observation("pulse", terms, foot_mm, errors.pulse)
 
@@ -235,14 +230,10 @@ def _levels(curves: Sequence[LeadCurve], layout: Layout) -> list[_Observation]:
     ink = {b: c.y_mm[np.isfinite(c.y_mm)] for b, c in zip(layout.boxes, curves, strict=True)}
     found = []
     for at, row in enumerate(layout.rows):
-        y = np.concatenate([ink[lead_box] for lead_box in row])
+        y, terms = np.concatenate([ink[b] for b in row]), _unknown(len(layout.rows), at)
         value = float(np.median(y)) if len(y) else row[0].baseline_mm
-        sigma = _WEAK_MM if len(y) else 2 * _WEAK_MM
-        found.append(_Observation("other", _unknown(len(layout.rows), at), value, sigma))
+        found.append(_Observation("other", terms, value, _WEAK_MM if len(y) else 2 * _WEAK_MM))
     return found
-
-
-# --- sums of leads ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +305,8 @@ def _standing_together(
             for lead_box, curve in zip(layout.boxes, curves, strict=True):
                 if lead_box.lead not in group or len(curve.x_mm) < 2:
                     continue
-                across = (times_s - lead_box.start_s) * calibration.speed_mm_per_s
-                x = lead_box.box.left_mm + across
+                after_s = times_s - lead_box.start_s
+                x = lead_box.box.left_mm + after_s * calibration.speed_mm_per_s
                 y = np.interp(x, curve.x_mm, curve.y_mm, left=np.nan, right=np.nan)
                 if np.isfinite(y).mean() >= _LEAST_READ:
                     found.append((lead_box.lead, row_of[lead_box], x, y))
@@ -332,19 +323,30 @@ def _best_sums(together: _Together, errors: _Errors) -> list[_Sum]:
     for fewer in range(count - 1, max(count - 3, 1), -1):
         if not found or _spread(found) <= errors.spread:
             break
+        # All are looked at roughly, and the best of them well.
         kept = [together.only(some) for some in combinations(range(count), fewer)]
-        tried = [sums for one in kept if (sums := _independent_sums(one))]
-        best = min(tried, key=_spread, default=found)
-        if _spread(best) < _BETTER * _spread(found):
+        rough = [(_rough_spread(one), at) for at, one in enumerate(kept)]
+        best = _independent_sums(kept[min(rough)[1]])
+        if best and _spread(best) < _BETTER * _spread(found):
             found = best
     return found
 
 
-def _independent_sums(together: _Together) -> list[_Sum]:
-    """Sums of the leads that are 0 whatever the heart does, square to each other."""
-    made_of = np.array([_FROM_I_AND_II.get(lead, (1.0, 0.0)) for lead in together.leads])
+def _factors(leads: Sequence[str]) -> Floats:
+    """(sums, leads): the sums that are 0 whatever the heart does, square to each other."""
+    made_of = np.array([_FROM_I_AND_II.get(lead, (1.0, 0.0)) for lead in leads])
     left, sizes, _ = np.linalg.svd(made_of)
-    free = left[:, int((sizes > 1e-9).sum()) :].T
+    return left[:, int((sizes > 1e-9).sum()) :].T
+
+
+def _rough_spread(together: _Together) -> float:
+    """What the sums leave over, by their medians alone; infinite where there is no sum."""
+    total = _factors(together.leads) @ together.y_mm
+    off = np.abs(total - np.median(total, axis=1, keepdims=True))
+    return float(np.sqrt(np.mean(np.median(off, axis=1) ** 2))) if len(total) else np.inf
+
+
+def _independent_sums(together: _Together) -> list[_Sum]:
     rises = np.gradient(together.y_mm, axis=1) / np.gradient(together.x_mm, axis=1)
     rises = np.apply_along_axis(np.convolve, 1, rises, np.full(_SMOOTH, 1 / _SMOOTH), "same")
     flat = 1 / (1 + (np.abs(rises).max(axis=0) / _STEEP) ** 2)
@@ -352,7 +354,7 @@ def _independent_sums(together: _Together) -> list[_Sum]:
     rises -= rises.mean(axis=1, keepdims=True)
     _, sizes, shapes = np.linalg.svd(rises, full_matrices=False)
     late = shapes[:2][sizes[:2] > 0.05 * max(sizes[0], 1e-3)]
-    return [_sum(factors, together, flat, late) for factors in free]
+    return [_sum(factors, together, flat, late) for factors in _factors(together.leads)]
 
 
 def _spread(sums: Sequence[_Sum]) -> float:
@@ -384,9 +386,6 @@ def _sum(factors: Floats, together: _Together, flat: Floats, late: Floats) -> _S
     sigmas = np.sqrt(few * np.diag(inverse @ scores.T @ scores @ inverse))
     at_mm = together.x_mm[:, 0] + middle - along[0]
     return _Sum(together.rows, factors, at_mm, solved[:2], sigmas[:2], spread)
-
-
-# --- the fit, and what contradicts what ---------------------------------------------------------
 
 
 def _fit(observed: Sequence[_Observation]) -> _Fit:

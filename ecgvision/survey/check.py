@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ecgvision.conversion import recognise
 from ecgvision.errors import NoMatchError
 from ecgvision.evidence import upright
 from ecgvision.media.views import scaled
+from ecgvision.recognition import recognise
 from ecgvision.types import RGB, Box, Layout, LeadBox, Match, Page
 
 if TYPE_CHECKING:

@@ -1,0 +1,58 @@
+"""Where "good" ends, for each kind of layout.
+
+Chosen on folds 1 to 9 of PTB-XL so that fewer than 2 in 100 good pages are called doubtful. The
+margins of the learned table were taken from tables that had not seen the page: three, each learned
+on two thirds of these folds. The rates on fold 10, which had no say, are in `docs/quality.md`. The
+more columns, the fewer beats each lead shows, and the less sure an average beat is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecgvision.types import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What a measure must be over for a page to be doubtful, or refused.
+
+    `physics` and `limb` are fractions of the leads' power. The margins are differences of scores.
+    """
+
+    limb: float
+    chest: float
+    reversal: float = 2.0
+    physics: float = 0.06
+    physics_refused: float = 0.5
+
+
+_BY_COLUMNS = {
+    (1, False): Thresholds(limb=0.03, chest=4.8),
+    (1, True): Thresholds(limb=0.03, chest=4.8),
+    (2, False): Thresholds(limb=0.03, chest=5.3),
+    (2, True): Thresholds(limb=0.03, chest=4.9),
+    (4, False): Thresholds(limb=0.28, chest=6.6),
+    (4, True): Thresholds(limb=0.25, chest=5.4),
+}
+
+# The paper speed: bounds of `ecgvision.quality.checks.tempo`, past all but one in 500 pages.
+TEMPO_LOW, TEMPO_HIGH = -1.6, 1.0
+# Past what hearts do (in beats per minute, and in mV from lowest to highest).
+SLOWEST_BPM, FASTEST_BPM = 25.0, 250.0
+SMALLEST_MV, LARGEST_MV = 0.1, 10.0
+# A rhythm strip is printed at its lead's gain.
+STRIP_GAIN = 1.15
+# Two sources of a scale that are this far apart cannot both be right.
+SCALE_OFF = 0.1
+# How much of a lead, and of a page, must have been read.
+LEAD_COVERAGE, PAGE_COVERAGE, LEAST_COVERAGE = 0.8, 0.9, 0.5
+
+
+def thresholds_for(layout: Layout) -> Thresholds:
+    """By the number of columns, taken up to 1, 2 or 4, and whether a rhythm strip runs below."""
+    columns = max(sum(not b.rhythm_strip for b in row) for row in layout.rows)
+    kind = 1 if columns <= 1 else 2 if columns == 2 else 4
+    return _BY_COLUMNS[kind, any(b.rhythm_strip for b in layout.boxes)]

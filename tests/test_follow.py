@@ -1,0 +1,110 @@
+"""Rows are followed through their own ink, also where others cross it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from ecgvision.follow import Way, follow_rows
+from ecgvision.layouts import regular_layout
+from ecgvision.types import Layout
+
+PX_PER_MM = 6.0
+
+
+def two_rows(pitch_mm: float = 18.0) -> Layout:
+    """Two rows of one lead each, 60 mm long."""
+    return regular_layout(
+        "2x1",
+        page_mm=(80, 90),
+        rows=[("I",), ("II",)],
+        left_mm=10,
+        baselines_mm=[40, 40 + pitch_mm],
+        column_s=2.4,
+    )
+
+
+def mask_of(*lines_mm: np.ndarray) -> np.ndarray:
+    """The ink of lines drawn with a 0.3 mm pen."""
+    ink = np.zeros((540, 480), np.uint8)
+    for line in lines_mm:
+        points = (line * PX_PER_MM * 16).round().astype(np.int32)
+        cv2.polylines(ink, [points[:, None]], False, 255, 2, cv2.LINE_8, 4)
+    return ink > 0
+
+
+def spiky(level_mm: float, peaks: dict[float, float]) -> np.ndarray:
+    """A flat line with spikes 2 mm wide: height in mm (up) by the x they stand at."""
+    x = np.arange(10, 70.01, 0.05)
+    y = np.full_like(x, level_mm)
+    for at, height in peaks.items():
+        y -= height * np.clip(1 - np.abs(x - at), 0, None)
+    return np.column_stack([x, y])
+
+
+def strays_px(way: Way, line_mm: np.ndarray) -> np.ndarray:
+    """How far the way runs from the line in each column, given the line's own slope there."""
+    x = np.arange(way.first, way.last) + 0.5
+    inside = (x > line_mm[0, 0] * PX_PER_MM + 2) & (x < line_mm[-1, 0] * PX_PER_MM - 2)
+    near = np.stack(
+        [np.interp(x + d, line_mm[:, 0] * PX_PER_MM, line_mm[:, 1] * PX_PER_MM)
+         for d in np.linspace(-2, 2, 9)]
+    )  # fmt: skip
+    above = np.clip(near.min(axis=0) - (way.top + way.bottom + 1) / 2, 0, None)
+    below = np.clip((way.top + way.bottom + 1) / 2 - near.max(axis=0), 0, None)
+    return (above + below)[inside]
+
+
+def test_rows_that_do_not_meet() -> None:
+    lines = spiky(40, {25: 12, 50: -8}), spiky(58, {30: 6})
+    ways = follow_rows(mask_of(*lines), two_rows().rows, PX_PER_MM)
+    for way, line in zip(ways, lines, strict=True):
+        assert strays_px(way, line).max() < 2.5
+        assert not way.astray.any()
+
+
+@pytest.mark.parametrize("height", [14, 22, 30])
+def test_a_spike_crosses_the_row_above_and_stays_its_own(height: float) -> None:
+    lines = spiky(40, {20: 8}), spiky(58, {40: height})
+    ways = follow_rows(mask_of(*lines), two_rows().rows, PX_PER_MM)
+    for way, line in zip(ways, lines, strict=True):
+        assert strays_px(way, line).max() < 3.5
+    tip = ways[1].top[(ways[1].first + np.arange(len(ways[1].top)) > 38 * PX_PER_MM)].min()
+    assert tip == pytest.approx((58 - height) * PX_PER_MM, abs=6)
+
+
+def test_spikes_that_run_into_each_other_explain_all_ink() -> None:
+    """The upper row's S wave and the lower one's R wave overlap by 6 mm in the same columns."""
+    lines = spiky(40, {30: -12}), spiky(58, {30.4: 12})
+    ways = follow_rows(mask_of(*lines), two_rows().rows, PX_PER_MM)
+    assert ways[0].bottom.max() == pytest.approx(52 * PX_PER_MM, abs=8)
+    assert ways[1].top.min() == pytest.approx(46 * PX_PER_MM, abs=8)
+
+
+def test_a_row_that_is_not_printed_is_astray() -> None:
+    line = spiky(58, {20: 10, 40: 10, 60: 10})
+    above, below = follow_rows(mask_of(line), two_rows().rows, PX_PER_MM)
+    covered = [column for column in range(above.first, above.last) if not on_paper(above, column)]
+    on_the_other = above.astray[[column - above.first for column in covered]]
+    assert not covered or on_the_other.mean() > 0.9
+    assert not below.astray.any()
+    assert strays_px(below, line).max() < 2.5
+
+
+def on_paper(way: Way, column: int) -> bool:
+    """Whether the way runs where the only line, at 58 mm, is not near."""
+    return bool(way.bottom[column - way.first] < 46 * PX_PER_MM)
+
+
+def test_a_gap_is_crossed_level() -> None:
+    line = spiky(40, {20: 10})
+    left, right = line[line[:, 0] < 35], line[line[:, 0] > 47]
+    way = follow_rows(mask_of(left, right), two_rows().rows[:1], PX_PER_MM)[0]
+    assert strays_px(way, line).max() < 3.5
+
+
+def test_no_ink_gives_a_level_way() -> None:
+    (way,) = follow_rows(np.zeros((540, 480), bool), two_rows().rows[:1], PX_PER_MM)
+    assert np.ptp(way.left) <= 2
+    assert abs(way.left.mean() - 240) < 3
