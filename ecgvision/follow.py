@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ecgvision.path import FLAT_PX, Pinned, bands_of, cheapest_ways
 from ecgvision.types import LeadBox
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bools = NDArray[np.bool_]
-    Costs = NDArray[np.float32]
-    # Sums over a column of paper and ink: single precision would lose the ink's share.
-    Depths = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
 # How far from its baseline a row may reach: 4 mV at the usual gain.
@@ -33,24 +31,8 @@ BAND_MM = 40.0
 
 # What is looked at beyond the boxes.
 _BEFORE_MM = 2.0
-
-# Costs, in units of one change between flat, climbing and falling. Paper is dear, so that only a
-# real gap is crossed; ink costs next to nothing up and down, as spikes are high. Flat parts pay for
-# their distance from the baseline, spikes do not.
-_PAPER, _ALONG, _RISE = 8.0, 0.01, 0.003
-_STRAY = 0.004
-_CHANGE = 1.0
-# Where leads meet, one ends and the next begins at its own height: up and down costs little there.
-_JOINT_RISE, _JOINT_MM = 0.1, 1.2
-# In the second round: ink that another row explains, and ink that none does. To run flat along
-# another row's own flat line is dearer than paper: two rows may cross, but not be one.
-_SHARED_ALONG, _SHARED_RISE, _LEFT_RISE = 0.3, 0.004, -0.004
-_STOLEN_ALONG = 6.0
-# To lift the pen costs more than the changes of any QRS, each column of a gap then less than paper.
-_LIFT, _LIFTED_ALONG, _LIFTED_RISE = 12.0, 0.5, 0.05
-# A flat way goes up or down by no more than this in one column (px).
-_FLAT_PX = 2
-_NEVER = np.float32(1e6)
+# This near to where a lead begins or ends another may go on at its own height.
+_JOINT_MM = 1.2
 # Ink that two ways share or none took counts from this size on; it is looked at with its
 # surroundings.
 _SHARED_MM2, _LEFT_MM2, _AROUND_MM = 1.0, 0.5, 4.0
@@ -58,10 +40,6 @@ _BESIDE_MM = 1.0
 _SWEEPS = 2
 # Two rows may touch; a way that runs along another row's line for longer is astray.
 _ASTRAY_MM, _BETWEEN_ASTRAY = 3.0, 5
-
-_FLAT, _UP, _DOWN, _LIFTED = 0, 1, 2, 3
-# What it costs to begin to go so, whatever the way did before.
-_BEGIN = np.array([_CHANGE, _CHANGE, _CHANGE, _LIFT], np.float32)[:, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +83,13 @@ def follow_rows(
     last = min(mask.shape[1], round(right * px_per_mm))
     baselines = [row[0].baseline_mm * px_per_mm for row in rows]
     half = round(BAND_MM * px_per_mm)
-    bands = _bands(mask, baselines, half, first, last)
+    bands = bands_of(mask, baselines, half, first, last)
     joints = _joints(rows, px_per_mm, mask.shape[1])
+    everywhere = np.repeat(joints[first:last, None], len(rows), axis=1)
     tops = [round(baseline) - half for baseline in baselines]
     ways = [
         Way(first, entered + top, left + top, np.zeros(len(left), bool))
-        for (entered, left), top in zip(
-            _cheapest(bands, _Pinned(), joints[first:last]), tops, strict=True
-        )
+        for (entered, left), top in zip(cheapest_ways(bands, everywhere), tops, strict=True)
     ]
     covers = [_cover(way, mask) for way in ways]
     moved = np.ones(mask.shape[1], bool)
@@ -130,9 +107,7 @@ def follow_rows(
             if not spans:
                 continue
             masks = (mask, others, _taken(index, ways, covers, baselines))
-            new = way
-            for start, stop in spans:
-                new = _again(masks, new, baseline, half, (start, stop), joints[start:stop])
+            new = _again(masks, way, baseline, half, spans, joints)
             differs = (new.left != way.left) | (new.entered != way.entered)
             if differs.any():
                 moved[way.first : way.last] |= differs
@@ -153,141 +128,6 @@ def _joints(rows: Sequence[Sequence[LeadBox]], px_per_mm: float, width: int) -> 
         start, stop = (round((edge + d) * px_per_mm) for d in (-_JOINT_MM, _JOINT_MM))
         joints[max(0, start) : max(0, stop)] = True
     return joints
-
-
-# --- one round --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Pinned:
-    """Where a way comes from and goes to, in rows of its band; None where that is open."""
-
-    start: int | None = None
-    stop: int | None = None
-
-
-def _bands(
-    mask: Bools, baselines: Sequence[float], half: int, first: int, last: int
-) -> NDArray[np.bool_]:
-    """(columns, rows, 2 * half) bool: the mask around each baseline, paper beyond the page."""
-    padded = np.pad(mask[:, first:last], ((2 * half, 2 * half), (0, 0)))
-    tops = [int(np.clip(round(b) + half, 0, mask.shape[0] + 2 * half)) for b in baselines]
-    stack = np.stack([padded[top : top + 2 * half].T for top in tops], axis=1)
-    return np.ascontiguousarray(stack)
-
-
-def _cheapest(
-    bands: Bools,
-    pinned: _Pinned,
-    joints: Bools,
-    shared: Bools | None = None,
-    taken: Bools | None = None,
-) -> list[tuple[Ints, Ints]]:
-    """For each row of the bands where its cheapest way enters and leaves each column.
-
-    `joints` are the columns where leads meet, `shared` is ink that other rows explain, `taken` that
-    of their own flat lines.
-    """
-    columns, count, height = bands.shape
-    stray = (_STRAY * np.abs(np.arange(height) - height // 2)).astype(np.float32)
-    enter, steep, flat = _costs(bands, joints, shared)
-    aside = np.broadcast_to(stray, bands.shape)
-    if taken is not None:
-        aside = np.where(taken & bands, np.float32(_STOLEN_ALONG), aside)
-    before = np.full((4, count, height), _NEVER, np.float32)
-    before[_FLAT] = 20 * stray
-    if pinned.start is not None:
-        before[_FLAT] = _PAPER * np.abs(np.arange(height) - pinned.start)
-    reached = np.empty((columns + 1, 4, count, height), np.float32)
-    reached[0] = before
-    for column in range(columns):
-        here = np.minimum(before, before.min(axis=0) + _BEGIN)
-        here[:_LIFTED] += enter[column]
-        here[_FLAT] += aside[column]
-        here[_LIFTED] += stray + np.float32(_LIFTED_ALONG)
-        before = _within(here, steep[column], flat[column], reached[column + 1])
-        before -= before.min(axis=(0, 2), keepdims=True)
-    last = reached[-1].astype(np.float64)
-    if pinned.stop is not None:
-        last += _PAPER * np.abs(np.arange(height) - pinned.stop)
-    return [
-        _walk_back(
-            reached[:, :, row],
-            enter[:, row],
-            aside[:, row],
-            steep[:, row],
-            flat[:, row],
-            last[:, row],
-        )
-        for row in range(count)
-    ]
-
-
-def _costs(bands: Bools, joints: Bools, shared: Bools | None) -> tuple[Costs, Depths, Depths]:
-    """Cost of entering each place, and summed from the top that of going down steeply and flat."""
-    enter = np.where(bands, np.float32(_ALONG), np.float32(_PAPER))
-    rise = np.where(bands, _RISE, np.where(joints, _JOINT_RISE, _PAPER)[:, None, None])
-    if shared is None:
-        depth: Depths = np.cumsum(rise, axis=2)
-        return enter, depth, depth
-    both = shared & bands
-    enter[both] = _SHARED_ALONG
-    steep = np.where(bands, _LEFT_RISE, rise)
-    steep[both] = _SHARED_RISE
-    return enter, np.cumsum(steep, axis=2), np.cumsum(rise, axis=2)
-
-
-def _within(here: Costs, steep: Depths, flat: Depths, out: Costs) -> Costs:
-    """Cheapest cost to leave a column at each height; `here` is that of entering it, by state."""
-    for state in (_FLAT, _LIFTED):
-        out[state] = here[state]
-        for step in range(1, _FLAT_PX + 1):
-            dear = flat[:, step:] - flat[:, :-step] if state == _FLAT else step * _LIFTED_RISE
-            down, up = out[state][:, step:], out[state][:, :-step]
-            np.minimum(down, here[state][:, :-step] + dear, out=down)
-            np.minimum(up, here[state][:, step:] + dear, out=up)
-    out[_UP][:, -1] = _NEVER
-    upward = np.minimum.accumulate((here[_UP] + steep)[:, ::-1], axis=1)[:, ::-1]
-    out[_UP][:, :-1] = upward[:, 1:] - steep[:, :-1]
-    out[_DOWN][:, 0] = _NEVER
-    downward = np.minimum.accumulate(here[_DOWN] - steep, axis=1)
-    out[_DOWN][:, 1:] = downward[:, :-1] + steep[:, 1:]
-    return out
-
-
-def _walk_back(
-    reached: Costs, enter: Costs, aside: Costs, steep: Depths, flat: Depths, last: Depths
-) -> tuple[Ints, Ints]:
-    """The way itself, from where it ends back to where it came from."""
-    columns, height = enter.shape
-    stray = (_STRAY * np.abs(np.arange(height) - height // 2)).astype(np.float32)
-    entered, left = np.empty(columns, np.int64), np.empty(columns, np.int64)
-    state, y = (int(k) for k in np.unravel_index(np.argmin(last), last.shape))
-    for column in range(columns - 1, -1, -1):
-        left[column] = y
-        came = reached[column]
-        changed = came.min(axis=0) + _BEGIN[state, 0]
-        here = np.minimum(came[state], changed)
-        if state != _LIFTED:
-            here = here + enter[column]
-        low, high = max(0, y - _FLAT_PX), y + _FLAT_PX + 1
-        if state == _FLAT:
-            depth = flat[column]
-            cost = here[low:high] + aside[column, low:high] + np.abs(depth[low:high] - depth[y])
-        elif state == _LIFTED:
-            steps = np.abs(np.arange(low, min(high, len(here))) - y)
-            cost = here[low:high] + stray[low:high] + _LIFTED_RISE * steps
-        elif state == _UP:
-            low = y + 1
-            cost = here[low:] + steep[column, low:]
-        else:
-            low = 0
-            cost = here[:y] - steep[column, :y]
-        y = low + int(np.argmin(cost))
-        entered[column] = y
-        if came[state, y] > changed[y]:
-            state = int(np.argmin(came[:, y]))
-    return entered, left
 
 
 # --- rows that meet ---------------------------------------------------------------------------
@@ -362,7 +202,7 @@ def _taken(
     for other, (way, cover) in enumerate(zip(ways, covers, strict=True)):
         if other == index:
             continue
-        flat = way.bottom - way.top <= _FLAT_PX
+        flat = way.bottom - way.top <= FLAT_PX
         nearer = np.abs(level - baselines[other]) < own
         part = taken[:, way.first : way.last]
         part |= cover[:, way.first : way.last] & flat & nearer[:, None]
@@ -376,7 +216,7 @@ def _astray(way: Way, taken: Bools, least: int) -> Bools:
     """
     columns = np.arange(way.first, way.last)
     middle = np.clip((way.top + way.bottom) // 2, 0, len(taken) - 1)
-    within = taken[middle, columns] & (way.bottom - way.top <= _FLAT_PX)
+    within = taken[middle, columns] & (way.bottom - way.top <= FLAT_PX)
     whole = within.astype(np.uint8)[None, :]
     long = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((1, least), np.uint8))
     reach = round(_BETWEEN_ASTRAY * least)
@@ -391,28 +231,42 @@ def _again(
     way: Way,
     baseline: float,
     half: int,
-    span: tuple[int, int],
+    spans: Sequence[tuple[int, int]],
     joints: Bools,
 ) -> Way:
-    """The way with its part in `span` found again.
+    """The way with its parts in `spans` found again.
 
     `masks` are all ink, the ink that the other rows explain, and that of their flat lines.
     """
-    start, stop = span
     top = round(baseline) - half
-    inside = slice(start - way.first, stop - way.first)
-    ink, others, lines = masks
-    bands = _bands(ink, [baseline], half, start, stop)
-    shared = _bands(others, [baseline], half, start, stop)
-    taken = _bands(lines, [baseline], half, start, stop)
-    pinned = _Pinned(
-        _in_band(way.left[start - way.first - 1] - top, half) if start > way.first else None,
-        _in_band(way.entered[stop - way.first] - top, half) if stop < way.last else None,
+    lengths = [stop - start for start, stop in spans]
+    ink, shared, taken = (
+        _side_by_side([bands_of(mask, [baseline], half, *span) for span in spans]) for mask in masks
     )
-    ((entered, left),) = _cheapest(bands, pinned, joints, shared, taken)
+    meets = _side_by_side([joints[start:stop, None] for start, stop in spans])
+    pins = [
+        Pinned(
+            _in_band(way.left[start - way.first - 1] - top, half) if start > way.first else None,
+            _in_band(way.entered[stop - way.first] - top, half) if stop < way.last else None,
+        )
+        for start, stop in spans
+    ]
+    found = cheapest_ways(ink, meets, pins, shared, taken, lengths)
     new_entered, new_left = way.entered.copy(), way.left.copy()
-    new_entered[inside], new_left[inside] = entered + top, left + top
+    for (start, stop), (entered, left) in zip(spans, found, strict=True):
+        inside = slice(start - way.first, stop - way.first)
+        new_entered[inside] = entered[: stop - start] + top
+        new_left[inside] = left[: stop - start] + top
     return replace(way, entered=new_entered, left=new_left)
+
+
+def _side_by_side(bands: Sequence[Bools]) -> Bools:
+    """(longest, count, ...) of arrays (length, 1, ...), filled up with False."""
+    longest = max(len(band) for band in bands)
+    stack = np.zeros((longest, len(bands), *bands[0].shape[2:]), bool)
+    for index, band in enumerate(bands):
+        stack[: len(band), index] = band[:, 0]
+    return stack
 
 
 def _in_band(y: float, half: int) -> int:

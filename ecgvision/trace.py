@@ -167,7 +167,7 @@ def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
     scale = ink.shape[1] / page.known_mm[0]
     followed = row_ways(page, layout, ink)
     mask, small_scale = followed.mask, followed.px_per_mm
-    ways = _to_the_tips(mask, followed.ways, _name_boxes(layout), small_scale)
+    ways = _to_the_tips(mask, followed.ways, name_boxes(layout), small_scale)
     owned = _own_ink(mask, ways, layout, small_scale)
     traces = {}
     for row, way, own in zip(layout.rows, ways, owned, strict=True):
@@ -259,7 +259,7 @@ def _stop_at(way: Way, other: Way, top: NDArray[np.int64], bottom: NDArray[np.in
     bottom[mine] = np.where(meets, (way.bottom[mine] + other.top[theirs]) // 2, bottom[mine])
 
 
-def _name_boxes(layout: Layout) -> list[Box]:
+def name_boxes(layout: Layout) -> list[Box]:
     """Where the leads' names are printed: letters up to 3 mm high, and a little around them."""
     return [
         Box(b.name_mm[0] - 0.7, b.name_mm[1] - 0.8, b.name_mm[0] + 8, b.name_mm[1] + 3.8)
@@ -297,7 +297,7 @@ def _in_clear(
 ) -> Bools:
     """Which pixels lie where other print is due: lead names and the layout's clear boxes."""
     inside = np.zeros(len(x), bool)
-    for box in (*layout.clear, *_name_boxes(layout)):
+    for box in (*layout.clear, *name_boxes(layout)):
         left, right = box.left_mm * px_per_mm, box.right_mm * px_per_mm
         top, bottom = box.top_mm * px_per_mm, box.bottom_mm * px_per_mm
         inside |= (x >= left) & (x <= right) & (y >= top) & (y <= bottom)

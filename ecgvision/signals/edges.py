@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.follow import Way
+from ecgvision.types import Box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 # A pixel this dark, as a share of the pen's darkness, is ink.
 INK_SHARE = 0.4
-# Beside a flat way ink reaches no further than this past it (mm); more is a letter that touches.
+# Where a lead's name is printed, ink reaches no further than this past a flat way (mm); more is a
+# letter that touches. Elsewhere it is a spike, whose tip the coarse way cuts short.
 _PAST_FLAT_MM = 0.6
-# Ways within so many columns of a climb count as a spike, whose tip the coarse way cuts short.
+# Ways within so many columns of a climb count as a spike.
 _SPIKE_COLUMNS = 4
 
 
@@ -86,12 +88,13 @@ def column_ink(
     pen_px: float,
     blur_px: float,
     darkness: float,
+    names: Sequence[Box] = (),
 ) -> tuple[ColumnInk, ...]:
     """Each row's ink by columns.
 
     `dark` is (H, W) from 0 (paper) to 1 (black), `ways` are the rows' ways on a mask `factor`
     times as coarse; `pen_px` and `blur_px` are the pen's width and the blur's standard deviation,
-    `darkness` that of the pen's ink.
+    `darkness` that of the pen's ink. `names` are where lead names are printed, in mm.
     """
     share = np.minimum(dark / np.float32(darkness), np.float32(1.0))
     first = ways[0].first * factor
@@ -104,10 +107,25 @@ def column_ink(
     summed = np.zeros((part.shape[0] + 1, part.shape[1]), np.float32)
     np.cumsum(part, axis=0, out=summed[1:])
     tail = int(np.ceil(2 * blur_px + 1))
+    letters = _letters(names, columns, px_per_mm)
     return tuple(
-        _row_ink(row, stretches, columns, summed, factor, px_per_mm, pen_px, tail)
+        _row_ink(row, stretches, columns, letters, summed, factor, px_per_mm, pen_px, tail)
         for row in range(len(ways))
     )
+
+
+def _letters(names: Sequence[Box], columns: Ints, px_per_mm: float) -> list[tuple[Bools, Box]]:
+    """For each name the columns it is printed in, and its box in pixels."""
+    x = (columns + 0.5) / px_per_mm
+    return [
+        (
+            (x >= name.left_mm) & (x <= name.right_mm),
+            Box(
+                *(v * px_per_mm for v in (name.left_mm, name.top_mm, name.right_mm, name.bottom_mm))
+            ),
+        )
+        for name in names
+    ]
 
 
 class _Runs:
@@ -150,6 +168,7 @@ def _row_ink(
     row: int,
     stretches: Sequence[_Stretch],
     columns: Ints,
+    letters: Sequence[tuple[Bools, Box]],
     summed: NDArray[np.float32],
     factor: int,
     px_per_mm: float,
@@ -160,9 +179,16 @@ def _row_ink(
     x, height = np.arange(len(columns)), summed.shape[0] - 1
     climbs = (own.low - own.high >= 3 * factor + pen_px).astype(np.uint8)
     spike = maximum_filter1d(climbs, 2 * _SPIKE_COLUMNS * factor + 1) > 0
-    allowed = np.where(spike, height, _PAST_FLAT_MM * px_per_mm + pen_px / 2)
-    upper = own.seen & (own.tip - own.top <= allowed)
-    lower = own.seen & (own.bottom - own.foot <= allowed)
+    past = _PAST_FLAT_MM * px_per_mm + pen_px / 2
+    upper, lower = own.seen.copy(), own.seen.copy()
+    for within, name in letters:
+        beside = within & ~spike
+        # What reaches through and beyond the letters is a spike.
+        top, bottom = name.top_mm, name.bottom_mm
+        letter_above = (own.top >= top) & (own.top < bottom) & (own.tip - own.top > past)
+        letter_below = (own.bottom <= bottom) & (own.bottom > top)
+        upper &= ~(beside & letter_above)
+        lower &= ~(beside & letter_below & (own.bottom - own.foot > past))
     shared = np.zeros(len(columns), bool)
     for other in (s for i, s in enumerate(stretches) if i != row):
         # The other row has ink between the ends of this row's.

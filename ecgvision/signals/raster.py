@@ -11,9 +11,9 @@ from ecgvision.recording import LeadCurve
 from ecgvision.signals.edges import INK_SHARE, ColumnInk, column_ink
 from ecgvision.signals.fit import Line, fitted_line
 from ecgvision.signals.pen import USUAL_MM, Pen, ink_darkness, measured_pen
-from ecgvision.signals.starts import time_shift_mm
-from ecgvision.trace import RowWays, row_ways
-from ecgvision.types import Layout, LeadBox, Page
+from ecgvision.signals.starts import time_shifts_mm
+from ecgvision.trace import RowWays, name_boxes, row_ways
+from ecgvision.types import Box, Layout, LeadBox, Page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,31 +47,38 @@ def raster_curves(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadCurve, .
     scale = ink.shape[1] / page.known_mm[0]
     dark = (np.float32(255) - ink) / np.float32(255)
     followed = row_ways(page, layout, ink)
-    inks, pen = _inks_and_pen(dark, followed, scale)
+    inks, pen = _inks_and_pen(dark, followed, scale, name_boxes(layout))
     lines = [fitted_line(one, pen) for one in inks]
-    shift_mm = time_shift_mm(layout.rows, inks, pen, scale)
+    shifts_mm = time_shifts_mm(layout.rows, dark, inks, lines, pen, scale)
     curves = {}
-    for row, one, line in zip(layout.rows, inks, lines, strict=True):
-        for lead_box in row:
+    for row, one, line, shifts in zip(layout.rows, inks, lines, shifts_mm, strict=True):
+        for lead_box, shift_mm in zip(row, shifts, strict=True):
             curves[id(lead_box)] = _curve(lead_box, one, line, scale, shift_mm)
     return tuple(curves[id(lead_box)] for lead_box in layout.boxes)
 
 
 def _inks_and_pen(
-    dark: NDArray[np.float32], followed: RowWays, scale: float
+    dark: NDArray[np.float32], followed: RowWays, scale: float, names: Sequence[Box] = ()
 ) -> tuple[tuple[ColumnInk, ...], Pen]:
     """Each row's ink by columns, and the pen; first with a usual pen, then with the page's own."""
     guess = Pen(USUAL_MM * scale, _darkness(dark, followed), _USUAL_BLUR_PX)
-    inks = _column_ink(dark, followed, scale, guess)
+    inks = _column_ink(dark, followed, scale, guess, names)
     pen = measured_pen(dark, inks, scale)
-    return _column_ink(dark, followed, scale, pen), pen
+    return _column_ink(dark, followed, scale, pen, names), pen
 
 
 def _column_ink(
-    dark: NDArray[np.float32], followed: RowWays, scale: float, pen: Pen
+    dark: NDArray[np.float32], followed: RowWays, scale: float, pen: Pen, names: Sequence[Box]
 ) -> tuple[ColumnInk, ...]:
     return column_ink(
-        dark, followed.ways, followed.factor, scale, pen.width_px, pen.blur_px, pen.darkness
+        dark,
+        followed.ways,
+        followed.factor,
+        scale,
+        pen.width_px,
+        pen.blur_px,
+        pen.darkness,
+        names,
     )
 
 

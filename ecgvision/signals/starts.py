@@ -1,128 +1,339 @@
-"""Where on the page time begins: the place of the leads' first samples, read off their ink.
+"""Where on the page time begins: the places of the leads' first samples, read off their ink.
 
-Boxes are placed to about a tenth of a millimetre, which is 4 ms: too much for a QRS. The ink of a
-lead that begins in the open begins half a pen before its first sample, if the pen is round, or
-just there, if it is cut off square. All leads of a page begin alike and in a known pattern, so one
-shift is measured from all that can be seen.
+Boxes are placed to about a tenth of a millimetre, which is 4 ms: too much for a QRS, and a page
+that is not quite level has its rows moved against each other. Where a lead begins in the open, the
+stroke that draws its first pixels best is found: its ink begins half a pen before the first sample
+if the pen is round, just there if it is cut off square. Ends are read alike; a lead ends one
+sample before its box, but how long a sample is nobody says. All ends that can be seen give one
+place for the page, the lean of its rows and, where columns stand apart, their places.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import binary_dilation, label
+from scipy.special import ndtr
 
-from ecgvision.signals.edges import ColumnInk
+from ecgvision.signals.edges import INK_SHARE, ColumnInk
+from ecgvision.signals.fit import Line
 from ecgvision.signals.pen import Pen
 from ecgvision.types import LeadBox
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
+    Ink = NDArray[np.float32]
 
-# A lead begins within this of its box's edge, after at least so much paper, and goes on flat (mm).
-_REACH_MM, _PAPER_MM, _BODY_MM = 1.2, 0.5, 0.6
-# The body's thickness varies by less than this share where it is flat.
-_EVEN = 0.4
-# Starts that differ from the others by more than this are print or the pulse (mm).
-_STRAY_MM = 0.12
-_LEAST_STARTS = 3
-_FINE = 40  # points per pixel where an end is drawn
+# A lead ends within this of its box's edge; so far inside the box its line is known (mm).
+_REACH_MM, _KNOWN_MM = 0.8, 1.1
+# What is looked at: so much above and below, and so much of the line from its end on.
+_HALF_MM, _BODY_MM = 1.5, 0.45
+# The line runs straight from its end so far; then come the known places, so far apart (mm).
+_FREE_MM, _JOINT_MM = 0.12, 0.1
+# Other print stays so far from the stroke's end (mm), or the end is not in the open.
+_CLEAR_MM = 0.15
+# A line that is steeper at its end, or that is this much off in its pixels (rms), says nothing.
+_STEEPEST, _WORST_FIT = 2.0, 0.12
+# An end further than this from where the pen's ink ends is a failed fit (mm).
+_MOST_MOVE_MM = 0.3
+# Points per pixel where a stroke is drawn; rounds of the fit, its step for slopes, its ridge.
+_FINE, _ROUNDS, _TRY_PX, _RIDGE = 3, 6, 0.05, (1e-3, 1e-3, 1e-2)
+# Standard errors in mm: of an end beside what its pixels say, of the page, of a column's place;
+# and of the rows' lean (mm per mm).
+_END_MM, _PAGE_MM, _COLUMN_MM, _LEAN = 0.01, 0.3, 0.05, 0.005
+# One sample at 250 to 1000 Hz and 25 mm/s, and its standard error (mm).
+_SAMPLE_MM, _SAMPLE_ERROR_MM = 0.06, 0.03
+# Misfits must be this much apart to tell round from square ends.
+_TELLS = 1.3
+# An end that is off the others by this counts for a quarter, at first for more; rounds.
+_STRAY_MM, _FIRST_STRAY_MM, _SETTLING, _SOLVING = 0.03, 0.1, 8, 20
+_LEAST_ENDS = 2
+# Columns with so much between them (mm) were placed by that gap, each by itself.
+_APART_MM = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """One lead's beginning: `edge_px` is where as much ink would begin if it were cut square.
+class _Fit:
+    """Where a stroke ends right of its box's edge and how surely, in mm; what is left over."""
 
-    `share` is (k,): the share of full thickness in the columns from `first_px` on.
+    off_mm: float
+    error_mm: float
+    misfit: float
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """One end of a lead in the open, by a round and by a square pen."""
+
+    lead_box: LeadBox
+    is_start: bool
+    round_: _Fit
+    square: _Fit
+
+
+@dataclass(frozen=True)
+class _Stroke:
+    """The pixels around one end, the stroke on their right, in px of the patch.
+
+    `patch` is (H, W), `clear` where it holds nothing else. The line is known at `knots`; it begins
+    near (`begin`, `middle`). `across` and `down` turn fine points into pixels.
     """
 
-    box_px: float
-    edge_px: float
-    first_px: int
-    share: Floats
+    patch: Floats
+    clear: Bools
+    knots: Floats
+    heights: Floats
+    begin: float
+    middle: float
+    free_px: float
+    radius: float
+    across: Floats
+    down: Floats
 
 
-def time_shift_mm(
-    rows: Sequence[Sequence[LeadBox]], inks: Sequence[ColumnInk], pen: Pen, px_per_mm: float
-) -> float:
-    """How far right of its box's left edge a lead's first sample stands, in mm, for all leads.
+def time_shifts_mm(
+    rows: Sequence[Sequence[LeadBox]],
+    dark: Ink,
+    inks: Sequence[ColumnInk],
+    lines: Sequence[Line],
+    pen: Pen,
+    px_per_mm: float,
+) -> tuple[tuple[float, ...], ...]:
+    """How far right of its box's left edge each lead's first sample stands, in mm, as in `rows`.
 
-    0 where fewer than three leads begin in the open.
+    `dark` is (H, W) from 0 to 1. 0 for all where fewer than two ends of leads lie in the open. If
+    only right ends do, the unknown length of a sample leaves an error of up to 0.05 mm.
     """
-    starts = [
-        start
-        for row, ink in zip(rows, inks, strict=True)
+    ends = [
+        end
+        for row, ink, line in zip(rows, inks, lines, strict=True)
         for lead_box in row
-        if (start := _start(lead_box, ink, px_per_mm)) is not None
+        for is_start in (True, False)
+        if (end := _end(lead_box, dark, ink, line, pen, px_per_mm, is_start=is_start))
     ]
-    if len(starts) < _LEAST_STARTS:
-        return 0.0
-    shifts = np.array([start.edge_px - start.box_px for start in starts]) / px_per_mm
-    near = np.abs(shifts - np.median(shifts)) < _STRAY_MM
-    if near.sum() < _LEAST_STARTS:
-        return 0.0
-    seen = [start for start, one in zip(starts, near, strict=True) if one]
-    return float(np.mean(shifts[near])) + _cap_px(seen, pen) / px_per_mm
+    if len(ends) < _LEAST_ENDS:
+        return tuple(tuple(0.0 for _ in row) for row in rows)
+    columns = _loose_columns(rows, ends)
+    return _Placed.by(ends, columns, is_round=_is_round(ends, columns)).shifts_mm(rows)
 
 
-def _cap_px(starts: Sequence[_Start], pen: Pen) -> float:
-    """How far before the first sample the ink's square edge lies: a round end holds ink for
-    pi / 4 of its radius, a square one ends with the sample. Whichever end fits better is taken.
+def _loose_columns(rows: Sequence[Sequence[LeadBox]], ends: Sequence[_End]) -> tuple[float, ...]:
+    """The left edges of columns that stand apart, if any: only those were placed one by one."""
+    gaps = [b.box.left_mm - a.box.right_mm for row in rows for a, b in pairwise(row)]
+    apart = bool(gaps) and min(gaps) > _APART_MM
+    return tuple(sorted({_column(end.lead_box) for end in ends})) if apart else ()
+
+
+def _is_round(ends: Sequence[_End], columns: Sequence[float]) -> bool:
+    """Whether the pen's ends are round: by the misfits, or else by the ends on either side.
+
+    With the wrong pen, leads come out too short or too long by nearly a pen. Most pens are round.
     """
-    misfits = []
-    for is_round in (True, False):
-        x_px, share = _beginning(pen, is_round=is_round)
-        misfit = 0.0
-        for start in starts:
-            at = start.first_px + np.arange(len(start.share)) + 0.5 - start.edge_px
-            misfit += float(((np.interp(at, x_px, share) - start.share) ** 2).sum())
-        misfits.append(misfit)
-    return np.pi / 8 * pen.width_px if misfits[0] <= misfits[1] else 0.0
+    ratio = sum(e.square.misfit for e in ends) / max(sum(e.round_.misfit for e in ends), 1e-9)
+    if ratio > _TELLS or ratio < 1 / _TELLS:
+        return ratio > 1
+    starts = sum(end.is_start for end in ends)
+    if min(starts, len(ends) - starts) < _LEAST_ENDS:
+        return True
+    off = [
+        abs(_Placed.by(ends, columns, is_round=one, sample_error_mm=1.0).sample_mm - _SAMPLE_MM)
+        for one in (True, False)
+    ]
+    return off[0] <= off[1]
 
 
-def _beginning(pen: Pen, *, is_round: bool) -> tuple[Floats, Floats]:
-    """(x, share of full thickness) where a line begins as this pen draws it; its ink's edge at 0."""
+@dataclass(frozen=True)
+class _Placed:
+    """The page's shift at the height `level_mm`, its growth down the page, each column's own."""
+
+    page_mm: float
+    lean: float
+    sample_mm: float
+    level_mm: float
+    columns_mm: dict[float, float]
+
+    @classmethod
+    def by(
+        cls,
+        ends: Sequence[_End],
+        columns: Sequence[float],
+        *,
+        is_round: bool,
+        sample_error_mm: float = _SAMPLE_ERROR_MM,
+    ) -> _Placed:
+        """Least squares with the prior knowledge above; ends far off the others lose weight."""
+        y_mm = np.array([end.lead_box.baseline_mm for end in ends])
+        level_mm = float(y_mm.mean())
+        fits = [end.round_ if is_round else end.square for end in ends]
+        off = np.array([fit.off_mm for fit in fits])
+        trust = 1 / (np.array([fit.error_mm for fit in fits]) ** 2 + _END_MM**2)
+        after = [0.0 if end.is_start else -1.0 for end in ends]
+        own = [[float(_column(end.lead_box) == one) for one in columns] for end in ends]
+        terms = np.column_stack([np.ones(len(ends)), y_mm - level_mm, after, np.array(own)])
+        aim = np.array([0.0, 0.0, _SAMPLE_MM, *(0.0 for _ in columns)])
+        spread = np.array([_PAGE_MM, _LEAN, sample_error_mm, *(_COLUMN_MM for _ in columns)])
+        weight = np.ones(len(ends))
+        found = aim
+        for round_ in range(_SOLVING):
+            normal = terms.T @ (terms * (weight * trust)[:, None]) + np.diag(1 / spread**2)
+            found = np.linalg.solve(normal, terms.T @ (weight * trust * off) + aim / spread**2)
+            stray = _FIRST_STRAY_MM if round_ < _SETTLING else _STRAY_MM
+            weight = 1 / (1 + ((off - terms @ found) / stray) ** 2)
+            weight = weight if round_ < _SETTLING else weight**2
+        page_mm, lean, sample_mm, *places = (float(value) for value in found)
+        return cls(page_mm, lean, sample_mm, level_mm, dict(zip(columns, places, strict=True)))
+
+    def shifts_mm(self, rows: Sequence[Sequence[LeadBox]]) -> tuple[tuple[float, ...], ...]:
+        def shift(lead_box: LeadBox) -> float:
+            down = lead_box.baseline_mm - self.level_mm
+            return self.page_mm + self.lean * down + self.columns_mm.get(_column(lead_box), 0.0)
+
+        return tuple(tuple(shift(lead_box) for lead_box in row) for row in rows)
+
+
+def _column(lead_box: LeadBox) -> float:
+    return round(lead_box.box.left_mm, 2)
+
+
+def _end(
+    lead_box: LeadBox,
+    dark: Ink,
+    ink: ColumnInk,
+    line: Line,
+    pen: Pen,
+    px_per_mm: float,
+    *,
+    is_start: bool,
+) -> _End | None:
+    """One end of a lead; None where it does not lie in the open or cannot be read."""
+    edge_px = (lead_box.box.left_mm if is_start else lead_box.box.right_mm) * px_per_mm
+    x_px, y_px, seen, sign = line.x_px, line.y_px, dark, 1.0
+    known = edge_px + (_KNOWN_MM if is_start else -_KNOWN_MM) * px_per_mm
+    column = int(known) - int(ink.columns[0])
+    if not 0 <= column < len(ink.seen) or not ink.seen[column] or ink.shared[column]:
+        return None
+    if not is_start:  # the page's mirror image has beginnings there
+        width = dark.shape[1]
+        x_px, y_px, seen = width - x_px[::-1], y_px[::-1], dark[:, ::-1]
+        edge_px, sign = width - edge_px, -1.0
+    cut = _cut(seen, x_px, y_px, edge_px, pen, px_per_mm)
+    if cut is None:
+        return None
+    stroke, edge = cut
+    round_ = _fitted(stroke, edge, px_per_mm, sign, is_round=True)
+    square = _fitted(stroke, edge, px_per_mm, sign, is_round=False)
+    if round_ is None or square is None:
+        return None
+    return _End(lead_box, is_start, round_, square)
+
+
+def _cut(
+    dark: Ink, x_px: Floats, y_px: Floats, edge_px: float, pen: Pen, px_per_mm: float
+) -> tuple[_Stroke, float] | None:
+    """The pixels where a stroke begins near `edge_px`, and that edge's place in them."""
     radius = pen.width_px / 2
-    x = np.arange(-12 * _FINE, 12 * _FINE) / _FINE
-    share = (x >= 0).astype(np.float64)
-    if is_round:
-        share = np.where(x >= 0, 1.0, np.sqrt(np.clip(1 - (x / radius) ** 2, 0, 1)))
-    spread = np.arange(-6 * _FINE, 6 * _FINE + 1) / _FINE
-    kernel = np.exp(-0.5 * (spread / max(pen.blur_px, 1 / _FINE)) ** 2)
-    seen = np.convolve(share, kernel / kernel.sum(), "same")
-    seen = np.convolve(seen, np.full(_FINE, 1 / _FINE), "same")
-    seen[x > 4] = 1.0  # the sums run out of line there
-    edge = -np.pi / 4 * radius if is_round else 0.0
-    return x - edge, seen
+    tail = int(np.ceil(2 * pen.blur_px))
+    left = int(edge_px - _REACH_MM * px_per_mm) - 2
+    right = int(edge_px + _KNOWN_MM * px_per_mm) + 1
+    level = float(np.interp(right - 0.5, x_px, y_px))
+    if left < 0 or right >= dark.shape[1] or not np.isfinite(level):
+        return None
+    top, bottom = int(level - _HALF_MM * px_per_mm), int(level + _HALF_MM * px_per_mm)
+    if top < 0 or bottom > dark.shape[0]:
+        return None
+    window = np.minimum(dark[top:bottom, left:right] / pen.darkness, 1.0).astype(np.float64)
+    names, _ = label(window > INK_SHARE, np.ones((3, 3)))
+    name = names[int(level) - top, -1]
+    own = names == name
+    if name == 0:
+        return None
+    begin = int(np.flatnonzero(own.any(axis=0))[0])
+    first = own[:, begin : begin + max(2, round(radius))]
+    middle = float(np.flatnonzero(first.any(axis=1)).mean()) + 0.5
+    half = int(np.ceil(radius + tail + 1 + 0.2 * px_per_mm))
+    low, high = int(middle) - half, int(middle) + half + 1
+    start, stop = begin - 2 - tail, begin + round(_BODY_MM * px_per_mm)
+    if low < 0 or high > len(window) or start < 0 or stop > window.shape[1]:
+        return None
+    clear = ~binary_dilation((names > 0) & ~own, iterations=1 + tail)[low:high]
+    if not clear[:, max(0, begin - round(_CLEAR_MM * px_per_mm)) : begin + 2].all():
+        return None
+    free, joint = _FREE_MM * px_per_mm, _JOINT_MM * px_per_mm
+    # The known part runs on past the patch, so that its own end is not drawn.
+    knots = np.arange(begin - start + radius + free + joint, stop - start + radius + 3, joint)
+    heights = np.interp(knots, x_px - left - start, y_px - top - low)
+    if not np.isfinite(heights).all():
+        return None
+    patch = window[low:high, start:stop]
+    across, down = (_optics(size, pen.blur_px) for size in (stop - start, high - low))
+    stroke = _Stroke(
+        patch, clear[:, start:stop], knots, heights, begin - start, middle - low, free, radius,
+        across, down,
+    )  # fmt: skip
+    return stroke, edge_px - left - start
 
 
-def _start(lead_box: LeadBox, ink: ColumnInk, px_per_mm: float) -> _Start | None:
-    """The lead's beginning, where it lies in the open and its first part is flat."""
-    box_px = lead_box.box.left_mm * px_per_mm
-    first = int(ink.columns[0])
-    reach = round(_REACH_MM * px_per_mm)
-    low, high = round(box_px) - first - reach, round(box_px) - first + reach
-    if low < 0 or high + round(_BODY_MM * px_per_mm) >= len(ink.columns):
+def _optics(size: int, blur_px: float) -> Floats:
+    """(size, size * _FINE): how much of each fine point every pixel sees through the blur."""
+    fine = (np.arange(size * _FINE) + 0.5) / _FINE
+    off = (fine - np.arange(size)[:, None] - 0.5) / blur_px
+    half = 0.5 / blur_px
+    result: Floats = (ndtr(off + half) - ndtr(off - half)) / _FINE
+    return result
+
+
+def _fitted(
+    stroke: _Stroke, edge: float, px_per_mm: float, sign: float, *, is_round: bool
+) -> _Fit | None:
+    """Gauss-Newton on the end's place, its height, and the height a little further on."""
+    begin = stroke.begin + (stroke.radius if is_round else 0.0)
+    place = np.array([begin, stroke.middle, (stroke.middle + stroke.heights[0]) / 2])
+    steps = np.concatenate([np.zeros((1, 3)), _TRY_PX * np.eye(3)])
+    misfit, normal = np.zeros(0), np.eye(3)
+    for _ in range(_ROUNDS):
+        drawn = _drawn(place + steps, stroke, is_round=is_round)[:, stroke.clear]
+        misfit = stroke.patch[stroke.clear] - drawn[0]
+        slopes = (drawn[1:] - drawn[0]) / _TRY_PX
+        normal = slopes @ slopes.T + np.diag(_RIDGE)
+        place = place + np.clip(np.linalg.solve(normal, slopes @ misfit), -1.0, 1.0)
+    left_over = float(misfit @ misfit)
+    variance = left_over / len(misfit)
+    steep = abs(place[2] - place[1]) > _STEEPEST * stroke.free_px
+    moved = abs(place[0] - begin) > _MOST_MOVE_MM * px_per_mm
+    if steep or moved or (is_round and variance > _WORST_FIT**2):
         return None
-    seen = ink.seen[low : high + 1]
-    begins = np.flatnonzero(seen[1:] & ~seen[:-1])
-    if len(begins) != 1:
-        return None
-    begin = low + int(begins[0]) + 1
-    paper = round(_PAPER_MM * px_per_mm)
-    body = slice(begin + 3, begin + 3 + round(_BODY_MM * px_per_mm))
-    alone = ink.upper_seen & ink.lower_seen & ~ink.shared
-    if ink.seen[max(0, begin - paper) : begin].any() or not alone[body].all():
-        return None
-    thick = ink.thickness[body]
-    full = float(np.median(thick))
-    if full <= 0 or np.ptp(thick) > _EVEN * full:
-        return None
-    edge = slice(begin - 3, body.stop)
-    share = np.clip(ink.edge_thickness[edge] / full, 0, 1)
-    edge_px = float(ink.columns[body.stop - 1] + 1 - share.sum())
-    return _Start(box_px, edge_px, int(ink.columns[edge.start]), share)
+    error = float(np.sqrt(variance * np.linalg.inv(normal)[0, 0]))
+    return _Fit(sign * float(place[0] - edge) / px_per_mm, error / px_per_mm, left_over)
+
+
+def _drawn(places: Floats, stroke: _Stroke, *, is_round: bool) -> Floats:
+    """(k, H, W): what the pen draws for each of the (k, 3) places."""
+    count = (len(places), len(stroke.knots))
+    start, onward = places[:, :1], places[:, :1] + stroke.free_px
+    xs = np.concatenate([start, onward, np.broadcast_to(stroke.knots, count)], axis=1)
+    ys = np.concatenate([places[:, 1:], np.broadcast_to(stroke.heights, count)], axis=1)
+    x = (np.arange(stroke.across.shape[1]) + 0.5) / _FINE
+    y = ((np.arange(stroke.down.shape[1]) + 0.5) / _FINE)[:, None]
+    nearest = np.full((len(places), len(y), len(x)), np.inf)
+    past = nearest  # how far past the end, along the line
+    for j in range(xs.shape[1] - 1):
+        across, down = (v[:, j + 1, None, None] - v[:, j, None, None] for v in (xs, ys))
+        off_x, off_y = x - xs[:, j, None, None], y - ys[:, j, None, None]
+        along = (off_x * across + off_y * down) / (across**2 + down**2)
+        if j == 0:
+            past = along * np.hypot(across, down)
+        along = np.clip(along, 0, 1)
+        distance = (off_x - along * across) ** 2 + (off_y - along * down) ** 2
+        nearest = np.minimum(nearest, distance)
+    inked = np.clip((stroke.radius - np.sqrt(nearest)) * _FINE + 0.5, 0, 1)
+    if not is_round:
+        inked = np.minimum(inked, np.clip(past * _FINE + 0.5, 0, 1))
+    result: Floats = stroke.down @ inked @ stroke.across.T
+    return result
