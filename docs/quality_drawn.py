@@ -10,18 +10,17 @@ intervals after Wilson, and what was said of the good pages. 20 records take abo
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
-from quality_pages import FS_HZ, Records, load_records, reversed_electrodes, share, swap_kind
+from quality_pages import FS_HZ, Records, cell, load_records, reversed_electrodes
 
 from ecgvision import convert
 from ecgvision.conversion import Conversion, SignalOptions
@@ -60,7 +59,9 @@ class Misplaced(Ecg):
 
     def window(self, name: str, start_s: float, stop_s: float) -> tuple[np.ndarray, np.ndarray]:
         in_its_place = stop_s - start_s > _STRIP_S
-        return Ecg.window(self, name if in_its_place else self.shown.get(name, name), start_s, stop_s)
+        return Ecg.window(
+            self, name if in_its_place else self.shown.get(name, name), start_s, stop_s
+        )
 
 
 def drawn_pages(
@@ -73,7 +74,7 @@ def drawn_pages(
     yield "good", draw_page(layout, chosen.info, ecg)
     one, other = _PAIRS[int(rng.integers(len(_PAIRS)))]
     swapped = Misplaced(signal_mv, FS_HZ, shown={one: other, other: one})
-    yield swap_kind(one, other), draw_page(layout, chosen.info, swapped)
+    yield KINDS[3 if one in LEADS[6:] else 2], draw_page(layout, chosen.info, swapped)
     off = Misplaced(signal_mv, FS_HZ, shown=_rows_off(layout, 1 if number % 2 else -1))
     yield "layout off by a row", draw_page(layout, chosen.info, off)
     turned = Ecg(reversed_electrodes(twelve_mv, "LA/RA").astype(np.float32), FS_HZ)
@@ -109,3 +110,66 @@ def read(drawn: DrawnPage, medium: str, format_id: str, number: int) -> Conversi
         except PageError as error:
             return error
     return found
+
+
+def judged(
+    twelve_mv: np.ndarray, number: int, turn: int
+) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Format, medium, kind, and the codes that were found, of all pages of one record.
+
+    Reading pixels takes seconds: of images and scans each record has one right page per format,
+    and one wrong one as a scan. A code "not-read" stands for a page that was not read at all.
+    """
+    cv2.setNumThreads(1)
+    found = []
+    for at, (format_id, name) in enumerate(PAGES):
+        chosen = choose_formats(format_id)[0]
+        layout = next(one for one in chosen.layouts if one.name == name)
+        wrong = 1 + (turn + at) % 3
+        for order, (kind, drawn) in enumerate(drawn_pages(twelve_mv, layout, chosen, number)):
+            media = ["vector"]
+            if order in (0, wrong):
+                media.append("image" if order == 0 and (turn + at) % 2 == 0 else "scan")
+            for medium in media:
+                result = read(drawn, medium, format_id, number)
+                found.append((format_id, medium, kind, _codes(result)))
+    return found
+
+
+def _codes(result: Conversion | PageError) -> tuple[str, ...]:
+    if isinstance(result, PageError) or result.quality is None:
+        return ("not-read",)
+    findings = result.quality.findings
+    return tuple(dict.fromkeys(one.code for one in findings if one.severity != "note"))
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) not in (1, 2, 3):
+        print(__doc__, file=sys.stderr)
+        return 2
+    records = load_records(Path(arguments[0]))
+    fold = int(arguments[1]) if len(arguments) > 1 else 10
+    count = int(arguments[2]) if len(arguments) > 2 else 20
+    flags: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    said: Counter[str] = Counter()
+    for turn, number in enumerate(chosen_records(records, fold, count)):
+        for name, medium, kind, codes in judged(records.twelve_mv(number), number, turn):
+            for group in (kind, KINDS[1]) if kind in KINDS[2:4] else (kind,):
+                flags[medium, group].append(bool(codes))
+            if kind == "good":
+                said.update(f"{name} {medium} {code}" for code in codes)
+    print(f"| page | {' | '.join(MEDIA)} |\n|---|{'---|' * len(MEDIA)}")
+    for kind in KINDS:
+        print(f"| {kind} | {' | '.join(cell(flags[medium, kind]) for medium in MEDIA)} |")
+    print("\nWhat was said of good pages:", dict(said))
+    return 0
+
+
+def chosen_records(records: Records, fold: int, count: int) -> list[int]:
+    """`count` records of a fold, drawn by lot with a fixed seed."""
+    of_fold = records.of_folds(range(fold, fold + 1))
+    return [int(at) for at in np.random.default_rng(7).permutation(of_fold)[:count]]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,23 @@ def reversed_electrodes(twelve_mv: np.ndarray, kind: str) -> np.ndarray:
     for lead, (shown, sign) in REVERSALS[kind].items():
         found[LEADS.index(lead)] = sign * twelve_mv[LEADS.index(shown)]
     return found
+
+
+def wilson(found: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson, J Am Stat Assoc 1927;22:209-212)."""
+    z = 1.959964
+    share, extra = found / count, z * z / count
+    middle = (share + extra / 2) / (1 + extra)
+    half = z * sqrt(share * (1 - share) / count + extra / (4 * count)) / (1 + extra)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def cell(flags: Sequence[bool]) -> str:
+    """One cell of a table: how many of how many, with the interval."""
+    if not flags:
+        return ""
+    low, high = wilson(sum(flags), len(flags))
+    return (
+        f"{sum(flags)}/{len(flags)} = {100 * np.mean(flags):.1f} % "
+        f"({100 * low:.1f} to {100 * high:.1f})"
+    )

@@ -14,12 +14,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
-from math import sqrt
 from pathlib import Path
 
 import numpy as np
 from quality_pages import (
     LAYOUTS,
+    cell,
     load_records,
     page_of,
     reversed_electrodes,
@@ -113,15 +113,6 @@ def severity(quality: Quality, layout: Layout) -> float:
     return max(own)
 
 
-def wilson(found: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, J Am Stat Assoc 1927;22:209-212)."""
-    z = 1.959964
-    share, extra = found / count, z * z / count
-    middle = (share + extra / 2) / (1 + extra)
-    half = z * sqrt(share * (1 - share) / count + extra / (4 * count)) / (1 + extra)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def main(arguments: list[str]) -> int:
     if len(arguments) not in (2, 3):
         print(__doc__, file=sys.stderr)
@@ -158,11 +149,7 @@ def print_table(flags: dict[tuple[str, str], list[bool]]) -> None:
         for name in names:
             known = LAYOUTS if name == "all" else [name]
             found = [flag for one in known for flag in flags[one, kind]]
-            low, high = wilson(sum(found), len(found))
-            cells.append(
-                f"{sum(found)}/{len(found)} = {100 * np.mean(found):.1f} % "
-                f"({100 * low:.1f} to {100 * high:.1f})"
-            )
+            cells.append(cell(found))
         print(f"| {kind} | {' | '.join(cells)} |")
 
 

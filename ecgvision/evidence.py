@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ecgvision import grid as grid_module
+from ecgvision.lean import grid_lean_deg
 from ecgvision.media.raster import reduced
 from ecgvision.media.views import levelled, levelled_pixels, own_pixels, scaled, turned
 from ecgvision.strokes import LEAST_BAR_MM, grid_pitch_mm, sorted_strokes, upright_bars
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 MASK_PX_PER_MM = 6.0
 # A run of ink no higher than this is a trace going across, not a QRS, a bar or a letter's stem.
 _THIN_MM = 1.2
-_MOST_SKEW_DEG = 3.5
+_MOST_SKEW_DEG, _LEAST_SKEW_DEG = 3.5, 0.05
 # Past its last thin run a row goes on through ink at most this far from its baseline, over gaps
 # no wider than this.
 _END_BAND_MM = 8.0
@@ -147,8 +148,8 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
     else:
         small, scale = _reduced(sized)
         mask = grid_module.ink_of_pixels(small, scale) < 128
-        rotation = _skew_deg(mask, scale)
-        if abs(rotation) >= 0.05:
+        rotation = _skew_of(small, mask, scale)
+        if rotation:
             sized = levelled(sized, rotation)
             small = levelled_pixels(small, rotation)
             mask = grid_module.ink_of_pixels(small, scale) < 128
@@ -235,6 +236,17 @@ def thin_runs(mask: Bools, most_px: float) -> tuple[Floats, Floats]:
     return x.astype(np.float64), y + (stop - start - 1)[thin] / 2
 
 
+def _skew_of(pixels: Pixels, mask: Bools, px_per_mm: float) -> float:
+    """The page's clockwise skew: by its rows of ink, then by its grid where one is clear."""
+    rotation = _skew_deg(mask, px_per_mm)
+    level = levelled_pixels(pixels, rotation) if rotation else pixels
+    lean = grid_lean_deg(level, px_per_mm)
+    if lean is None:
+        return rotation
+    rotation += lean
+    return rotation if abs(rotation) >= _LEAST_SKEW_DEG else 0.0
+
+
 def _skew_deg(mask: Bools, px_per_mm: float) -> float:
     """The clockwise skew at which the rows of ink are sharpest."""
     x, y = thin_runs(mask, _THIN_MM * px_per_mm)
@@ -246,7 +258,7 @@ def _skew_deg(mask: Bools, px_per_mm: float) -> float:
         angles = best + np.arange(-span, span + step / 2, step)
         sharp = [_sharpness(x, y, angle, 0.4 * px_per_mm) for angle in angles]
         best = float(angles[int(np.argmax(sharp))])
-    return best if abs(best) >= 0.05 else 0.0
+    return best if abs(best) >= _LEAST_SKEW_DEG else 0.0
 
 
 def _sharpness(x: Floats, y: Floats, angle_deg: float, bin_px: float) -> float:

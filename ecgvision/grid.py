@@ -352,17 +352,23 @@ def find_grid(pixels: Pixels, px_per_mm: float | None = None) -> GridSeen | None
 
     With `px_per_mm` the pitch is looked for within 8 % of it, else from 2.5 to 40 px.
     """
-    # Ink would drown the grid: what is darker than a grid line counts as paper.
-    paper = cv2.erode(
-        cv2.threshold(brightest_channel(pixels), 109, 255, cv2.THRESH_BINARY)[1],
-        np.ones((3, 3), np.uint8),
-    )
-    lines = cv2.bitwise_and(cv2.bitwise_not(_darkest_channel(pixels)), paper)
+    lines = grid_lines(pixels)
     across = _comb(_spectrum(lines), px_per_mm)
     down = _comb(_spectrum(cv2.transpose(lines)), px_per_mm)
     if across is None or down is None or not 0.94 < across[0] / down[0] < 1.06:
         return None
     return GridSeen(across[0], down[0], min(across[1], down[1]))
+
+
+def grid_lines(pixels: Pixels) -> Pixels:
+    """(H, W) ``uint8``: how dark the page's light print is, the ink left out."""
+    # Ink would drown the grid: what is darker than a grid line counts as paper.
+    paper = cv2.erode(
+        cv2.threshold(brightest_channel(pixels), 109, 255, cv2.THRESH_BINARY)[1],
+        np.ones((3, 3), np.uint8),
+    )
+    lines: Pixels = cv2.bitwise_and(cv2.bitwise_not(_darkest_channel(pixels)), paper)
+    return lines
 
 
 _FFT_SIZE = 1 << 14

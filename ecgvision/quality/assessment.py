@@ -39,7 +39,7 @@ def assess(recording: Recording, calibration: Calibration, layout: Layout) -> Qu
     physics = check_physics(rows)
     beats = find_beats(at_their_times(rows, physics))
     arrangement = check_arrangement(beats.average_mv, layout)
-    level = thresholds_for(layout)
+    level = thresholds_for(layout, vector=_all_vector(recording))
     findings = [
         *_coverage(recording),
         *_shape(rows),
@@ -323,6 +323,12 @@ def _measures(
         "span_mv": {row.name: round(span_mv(row), 3) for row in rows},
         "strip_gain": {lead: round(ratio, 3) for lead, ratio in strip_gain(rows).items()},
     }
+
+
+def _all_vector(recording: Recording) -> bool:
+    """Whether all that was read was read off lines."""
+    origins = {box.origin for box in recording.boxes if box.origin is not None}
+    return origins == {"vector"}
 
 
 def _mean_coverage(recording: Recording) -> float:

@@ -1,0 +1,76 @@
+"""How far a page's printed grid still leans, from the phase of its lines.
+
+The rows of ink tell a page's skew only as far as the signals in them are level: wander and slow
+waves pull it by up to half a degree. A grid is level by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ecgvision.grid import find_grid, grid_lines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecgvision.types import Pixels
+
+    Waves = NDArray[np.complex128]
+
+# Bands this high are summed up, with half of it between their starts (mm).
+_BAND_MM = 6.0
+# The bands' phases must follow one line as well as this (1: exactly).
+_COHERENT = 0.8
+# More than this is not what levelling leaves over.
+_MOST_DEG = 1.0
+
+
+def grid_lean_deg(pixels: Pixels, px_per_mm: float) -> float | None:
+    """The clockwise lean of the grid in degrees; None where no grid is clear enough to tell.
+
+    `pixels` is (H, W, 3) or (H, W) ``uint8``, level to about a degree.
+    """
+    seen = find_grid(pixels, px_per_mm)
+    if seen is None:
+        return None
+    lines = grid_lines(pixels)
+    band_px = max(4, round(_BAND_MM * px_per_mm))
+    across = _lean(_waves(lines, seen.across_px, band_px), seen.across_px, band_px)
+    down = _lean(_waves(cv2.transpose(lines), seen.down_px, band_px), seen.down_px, band_px)
+    # Seen along the page, upright lines that lean clockwise move left going down, level ones down
+    # going right.
+    found = [slope for slope in (None if across is None else -across, down) if slope is not None]
+    if not found:
+        return None
+    lean = float(np.degrees(np.arctan(np.mean(found))))
+    return lean if abs(lean) <= _MOST_DEG else None
+
+
+def _waves(lines: Pixels, pitch_px: float, band_px: int) -> Waves:
+    """Strength and phase of the lines across each band, bands overlapping by half."""
+    height, width = lines.shape
+    wave = np.exp(-2j * np.pi * np.arange(width) / pitch_px) * np.hanning(width)
+    step = band_px // 2
+    starts = range(0, height - band_px + 1, step)
+    sums = np.array(
+        [cv2.reduce(lines[s : s + band_px], 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0] for s in starts]
+    )
+    if len(sums) < 4:
+        return np.zeros(0, np.complex128)
+    found: Waves = (sums - sums.mean(axis=1, keepdims=True)) @ wave
+    return found
+
+
+def _lean(waves: Waves, pitch_px: float, band_px: int) -> float | None:
+    """Pixels that the lines move across per pixel down, from the bands' phases."""
+    if len(waves) < 4:
+        return None
+    turns = waves[1:] * np.conj(waves[:-1])
+    weight = np.abs(turns).sum()
+    total = turns.sum()
+    if weight <= 0 or np.abs(total) < _COHERENT * weight:
+        return None
+    return float(-np.angle(total) / (2 * np.pi) * pitch_px / (band_px // 2))
