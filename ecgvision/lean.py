@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 _BAND_MM = 6.0
 # The bands' phases must follow one line as well as this (1: exactly).
 _COHERENT = 0.8
-# More than this is not what levelling leaves over.
-_MOST_DEG = 1.0
+# More than this is not what levelling by the rows leaves over.
+_MOST_DEG = 2.5
 
 
 def grid_lean_deg(pixels: Pixels, px_per_mm: float) -> float | None:
     """The clockwise lean of the grid in degrees; None where no grid is clear enough to tell.
 
-    `pixels` is (H, W, 3) or (H, W) ``uint8``, level to about a degree.
+    `pixels` is (H, W, 3) or (H, W) ``uint8``, level to about two degrees.
     """
     seen = find_grid(pixels, px_per_mm)
     if seen is None:

@@ -6,11 +6,16 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from ecgvision import convert
+from ecgvision.conversion import SignalOptions
 from ecgvision.layouts import regular_layout
+from ecgvision.plugins import Format
 from ecgvision.quality import Quality, assess
 from ecgvision.quality.arrangement import arrangements
 from ecgvision.quality.beats import find_beats
@@ -18,7 +23,7 @@ from ecgvision.quality.checks import jumps_s
 from ecgvision.quality.physics import FROM_I_AND_II, check_physics, off_plane
 from ecgvision.quality.rows import rows_of
 from ecgvision.recording import Calibration, LeadSignal, Recording, ScaleSource
-from ecgvision.testing import Ecg, synthetic_ecg
+from ecgvision.testing import Ecg, draw_page, synthetic_ecg
 from ecgvision.types import LEADS, Layout, Notice
 
 THREE = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
@@ -167,6 +172,53 @@ def test_only_leads_printed_together_are_put_in_equations(ecg: Ecg, name: str) -
     else:
         assert len(equations) == 5
     assert all(residual.fraction < 0.02 for residual in found)
+
+
+@pytest.mark.parametrize(("origin", "verdict"), [("raster", "good"), ("vector", "doubtful")])
+def test_lines_of_a_page_must_keep_the_equations_closer_than_pixels(
+    ecg: Ecg, origin: Literal["raster", "vector"], verdict: str
+) -> None:
+    page = layout("6x2")
+    noisy = printed(ecg, page, noise_mv=0.029)
+    boxes = tuple(replace(box, origin=origin) for box in noisy.boxes)
+    quality = assess(replace(noisy, boxes=boxes), SCALE, page)
+    assert 0.02 < quality.measures["limb_left_over"] < 0.04
+    assert quality.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("shown", "words", "code"),
+    [
+        (("I", "II"), None, None),
+        (("II", "I"), None, "leads-swapped"),
+        (("I", "II"), "25 mm/s 5 mm/mV", "calibration-disagrees"),
+    ],
+)
+def test_a_page_drawn_wrong_is_found_after_reading_it(
+    ecg: Ecg,
+    formats: dict[str, Format],
+    tmp_path: Path,
+    shown: tuple[str, str],
+    words: str | None,
+    code: str | None,
+) -> None:
+    chosen = formats["edan-se3"]
+    drawn = next(one for one in chosen.layouts if one.name == "6x2")
+    signal_mv = ecg.signal_mv.copy()
+    signal_mv[:2] = [ecg.lead(lead) for lead in shown]
+    done = draw_page(
+        drawn,
+        chosen.info,
+        Ecg(signal_mv, ecg.fs_hz),
+        patient_text=(words,) if words else ("Not a real recording",),
+        footer=words is None,
+    )
+    how = SignalOptions(min_quality="refused")
+    (found,) = convert(done.save(tmp_path / "page.pdf"), format="edan-se3", signals=how)
+    assert found.quality is not None
+    codes = [finding.code for finding in found.quality.findings]
+    assert (found.quality.verdict == "good") == (code is None), codes
+    assert code is None or code in codes
 
 
 def test_a_row_printed_a_little_late_is_told_and_forgiven(ecg: Ecg) -> None:

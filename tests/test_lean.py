@@ -1,0 +1,45 @@
+"""The grid's own lean, against pages laid on the glass at a known angle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecgvision.evidence import gather
+from ecgvision.lean import grid_lean_deg
+from ecgvision.plugins import Format
+from ecgvision.testing import Ecg, draw_page, scanned, scanned_pixels, synthetic_ecg
+from tests.conftest import OpenPage
+
+PX_PER_MM = 150 / 25.4
+
+
+@pytest.mark.parametrize("angle", [-0.8, -0.2, 0.0, 0.3, 0.9])
+@pytest.mark.parametrize("format_id", ["philips-tc30", "ge-muse"])
+def test_the_lean_is_measured(
+    angle: float, format_id: str, formats: dict[str, Format], ecg: Ecg
+) -> None:
+    one = formats[format_id]
+    drawn = draw_page(one.layouts[0], one.info, ecg)
+    pixels = scanned_pixels(drawn.pdf, dpi=150, rotation_deg=angle)
+    assert grid_lean_deg(pixels, PX_PER_MM) == pytest.approx(angle, abs=0.02)
+
+
+def test_no_grid_no_lean(formats: dict[str, Format], ecg: Ecg) -> None:
+    one = formats["ge-mac1200"]
+    drawn = draw_page(one.layouts[0], one.info, ecg)
+    pixels = scanned_pixels(drawn.pdf, dpi=150, rotation_deg=0.5)
+    assert grid_lean_deg(pixels, PX_PER_MM) is None
+    assert grid_lean_deg(np.full((300, 400), 255, np.uint8), PX_PER_MM) is None
+
+
+def test_wander_does_not_lean_a_page_with_a_grid(
+    formats: dict[str, Format], page_of: OpenPage
+) -> None:
+    """Every lead rises by 0.6 mV over the page: the rows of ink lean, the paper does not."""
+    one = formats["ge-muse"]
+    usual = synthetic_ecg(seed=3)
+    rise_mv = np.linspace(-0.3, 0.3, usual.signal_mv.shape[1], dtype=np.float32)
+    drawn = draw_page(one.layouts[0], one.info, Ecg(usual.signal_mv + rise_mv, usual.fs_hz))
+    page = page_of(scanned(drawn.pdf, rotation_deg=0.4))
+    assert gather(page, 0).rotation_deg == pytest.approx(0.4, abs=0.03)
