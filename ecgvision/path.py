@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Bools = NDArray[np.bool_]
     Costs = NDArray[np.float32]
+    Depths = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
 # Costs, in units of one change between flat, climbing and falling. Paper is dear, so that only a
@@ -116,22 +117,23 @@ def cheapest_ways(
     ]
 
 
-def _costs(bands: Bools, joints: Bools, shared: Bools | None) -> tuple[Costs, Costs, Costs]:
+def _costs(bands: Bools, joints: Bools, shared: Bools | None) -> tuple[Costs, Depths, Depths]:
     """Cost of entering each place, and summed from the top that of going down steeply and flat."""
     enter = np.where(bands, np.float32(_ALONG), np.float32(_PAPER))
-    paper = np.where(joints, np.float32(_JOINT_RISE), np.float32(_PAPER))[:, :, None]
-    rise = np.where(bands, np.float32(_RISE), paper)
+    # Sums over a column of paper and ink: in single precision the ink's share would drown.
+    paper = np.where(joints, _JOINT_RISE, _PAPER)[:, :, None]
+    rise = np.where(bands, _RISE, paper)
     if shared is None:
-        depth: Costs = np.cumsum(rise, axis=2)
+        depth: Depths = np.cumsum(rise, axis=2)
         return enter, depth, depth
     both = shared & bands
     enter[both] = _SHARED_ALONG
-    steep = np.where(bands, np.float32(_LEFT_RISE), paper)
+    steep = np.where(bands, _LEFT_RISE, paper)
     steep[both] = _SHARED_RISE
     return enter, np.cumsum(steep, axis=2), np.cumsum(rise, axis=2)
 
 
-def _within(here: Costs, steep: Costs, flat: Costs, out: Costs) -> Costs:
+def _within(here: Costs, steep: Depths, flat: Depths, out: Costs) -> Costs:
     """Cheapest cost to leave a column at each height; `here` is that of entering it, by state."""
     for state in (_FLAT, _LIFTED):
         out[state] = here[state]
@@ -150,35 +152,38 @@ def _within(here: Costs, steep: Costs, flat: Costs, out: Costs) -> Costs:
 
 
 def _walk_back(
-    reached: Costs, enter: Costs, aside: Costs, steep: Costs, flat: Costs, last: Costs
+    reached: Costs, enter: Costs, aside: Costs, steep: Depths, flat: Depths, last: Depths
 ) -> tuple[Ints, Ints]:
     """The way itself, from where it ends back to where it came from."""
     columns, height = enter.shape
     stray = (_STRAY * np.abs(np.arange(height) - height // 2)).astype(np.float32)
     entered, left = np.empty(columns, np.int64), np.empty(columns, np.int64)
     state, y = (int(k) for k in np.unravel_index(np.argmin(last), last.shape))
+    begin = [float(cost) for cost in _BEGIN.ravel()]
     for column in range(columns - 1, -1, -1):
         left[column] = y
-        came = reached[column]
-        changed = came.min(axis=0) + _BEGIN[state, 0]
-        here = np.minimum(came[state], changed)
-        if state != _LIFTED:
-            here = here + enter[column]
-        low, high = max(0, y - FLAT_PX), y + FLAT_PX + 1
+        low, high = max(0, y - FLAT_PX), min(height, y + FLAT_PX + 1)
+        if state == _UP:
+            low, high = y + 1, height
+        elif state == _DOWN:
+            low, high = 0, y
+        came = reached[column, :, low:high]
+        begun = came.min(axis=0) + begin[state]
+        cost = np.minimum(came[state], begun)
+        if state == _LIFTED:
+            cost = cost + stray[low:high] + _LIFTED_RISE * np.abs(np.arange(low - y, high - y))
+        else:
+            cost = cost + enter[column, low:high]
         if state == _FLAT:
             depth = flat[column]
-            cost = here[low:high] + aside[column, low:high] + np.abs(depth[low:high] - depth[y])
-        elif state == _LIFTED:
-            steps = np.abs(np.arange(low, min(high, len(here))) - y)
-            cost = here[low:high] + stray[low:high] + _LIFTED_RISE * steps
+            cost = cost + aside[column, low:high] + np.abs(depth[low:high] - depth[y])
         elif state == _UP:
-            low = y + 1
-            cost = here[low:] + steep[column, low:]
-        else:
-            low = 0
-            cost = here[:y] - steep[column, :y]
-        y = low + int(np.argmin(cost))
+            cost = cost + steep[column, low:high]
+        elif state == _DOWN:
+            cost = cost - steep[column, low:high]
+        at = int(cost.argmin())
+        y = low + at
         entered[column] = y
-        if came[state, y] > changed[y]:
-            state = int(np.argmin(came[:, y]))
+        if came[state, at] > begun[at]:
+            state = int(came[:, at].argmin())
     return entered, left

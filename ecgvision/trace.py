@@ -145,7 +145,8 @@ def row_ways(page: Page, layout: Layout, ink: Pixels) -> RowWays:
 
     Remembered with the page: the picture of the leads and their signals both start from it.
     """
-    key = ("row ways", layout.boxes)
+    # A few of the ink's pixels tell it from what another grid removal left.
+    key = ("row ways", layout.boxes, ink.shape, hash(ink[::7, ::13].tobytes()))
     if key not in page.memo:
         scale = ink.shape[1] / page.known_mm[0]
         factor = max(1, round(scale / _FOLLOW_PX_PER_MM))
