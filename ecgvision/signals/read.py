@@ -13,7 +13,7 @@ from ecgvision.recording import Calibration, Lattice, LeadCurve, LeadSignal, Rec
 from ecgvision.signals.lattice import lattice_of
 from ecgvision.signals.raster import raster_curves
 from ecgvision.signals.vector import vector_curves
-from ecgvision.signals.zero import RowZero, row_zeros
+from ecgvision.signals.zero import RowZero, row_zeros, zero_line
 from ecgvision.types import LEADS, Layout, LeadBox, Match, Page
 
 if TYPE_CHECKING:
@@ -59,9 +59,8 @@ def read_signals(
     vector = page.origin == "vector"
     curves = vector_curves(page, layout) if vector else raster_curves(page, layout, ink)
     zeros = row_zeros(curves, layout, declared, calibration)
-    middle_mm = page.known_mm[0] / 2
     boxes = tuple(
-        _lead_signal(curve, _row_zero(curve.lead_box, layout, zeros), calibration, fs_hz, middle_mm)
+        _lead_signal(curve, _row_zero(curve.lead_box, layout, zeros), layout, calibration, fs_hz)
         for curve in curves
     )
     lattice = lattice_of(curves, calibration) if vector else None
@@ -75,14 +74,14 @@ def _row_zero(lead_box: LeadBox, layout: Layout, zeros: Sequence[RowZero]) -> Ro
 
 
 def _lead_signal(
-    curve: LeadCurve, zero: RowZero, calibration: Calibration, fs_hz: float, middle_mm: float
+    curve: LeadCurve, zero: RowZero, layout: Layout, calibration: Calibration, fs_hz: float
 ) -> LeadSignal:
     lead_box = curve.lead_box
     first, last = _samples(lead_box, fs_hz)
     times_s = np.arange(first, last) / fs_hz
     x_mm = lead_box.box.left_mm + (times_s - lead_box.start_s) * calibration.speed_mm_per_s
     y_mm = _between(x_mm, curve)
-    zero_mm = zero.zero_mm + zero.slope * (x_mm - middle_mm)
+    zero_mm = zero_line(zero, layout, x_mm)
     signal_mv = ((zero_mm - y_mm) / calibration.gain_of(lead_box.lead)).astype(np.float32)
     known = np.isfinite(signal_mv)
     return LeadSignal(
