@@ -367,14 +367,15 @@ def grid_lines(pixels: Pixels) -> Pixels:
         cv2.threshold(brightest_channel(pixels), 109, 255, cv2.THRESH_BINARY)[1],
         np.ones((3, 3), np.uint8),
     )
-    lines: Pixels = cv2.bitwise_and(cv2.bitwise_not(_darkest_channel(pixels)), paper)
+    lines: Pixels = cv2.bitwise_and(cv2.bitwise_not(darkest_channel(pixels)), paper)
     return lines
 
 
 _FFT_SIZE = 1 << 14
 
 
-def _darkest_channel(pixels: Pixels) -> Pixels:
+def darkest_channel(pixels: Pixels) -> Pixels:
+    """(H, W) ``uint8``: the darkest of a pixel's channels; grey pixels as they are."""
     if pixels.ndim == 2:
         return pixels
     red, green, blue = cv2.split(pixels)

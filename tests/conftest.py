@@ -21,6 +21,21 @@ DATA = Path(os.environ.get("ECGVISION_DATA") or Path(__file__).parents[2] / "sha
 PTBXL_STEP = 50
 PTBXL_HZ = 250
 
+# Every layout of the formats that come with the package.
+STOCK_LAYOUTS = [
+    ("edan-se3", "6x2+1R"),
+    ("edan-se3", "6x2"),
+    ("edan-se3", "3x4+1R"),
+    ("edan-se3", "3x4"),
+    ("ge-mac1200", "6x2"),
+    ("ge-muse", "3x4+3R"),
+    ("ge-muse", "3x4+1R"),
+    ("ge-muse", "3x4"),
+    ("philips-tc30", "3x4+1R"),
+    ("philips-tc30", "3x4+1R-joined"),
+    ("philips-tc30", "3x4+1R-wide"),
+]
+
 OpenPage = Callable[..., Page]
 
 

@@ -20,24 +20,11 @@ from ecgvision.signals.lattice import find_sampling, lattice_of
 from ecgvision.signals.vector import vector_curves
 from ecgvision.testing import DrawnPage, Ecg, as_png, draw_page, synthetic_ecg, trace_points
 from ecgvision.types import Box, Layout, LeadBox, Page
+from tests.conftest import STOCK_LAYOUTS, OpenPage
 
 PT_MM = 25.4 / 72
 FINE_DB = 60.0
 NEAR_THE_LIMIT_DB = 2.0
-OpenPage = Callable[..., Page]
-LAYOUTS = [
-    ("edan-se3", "6x2+1R"),
-    ("edan-se3", "6x2"),
-    ("edan-se3", "3x4+1R"),
-    ("edan-se3", "3x4"),
-    ("ge-mac1200", "6x2"),
-    ("ge-muse", "3x4+3R"),
-    ("ge-muse", "3x4+1R"),
-    ("ge-muse", "3x4"),
-    ("philips-tc30", "3x4+1R"),
-    ("philips-tc30", "3x4+1R-joined"),
-    ("philips-tc30", "3x4+1R-wide"),
-]
 
 
 def calibration(layout: Layout) -> Calibration:
@@ -111,9 +98,9 @@ def near_limit(snap_pt: float) -> Callable[[np.ndarray], float]:
 @pytest.mark.parametrize(
     ("format_id", "name", "way"),
     [
-        *((*one, {"offset_mm": (1.3, -0.7)}) for one in LAYOUTS),
-        *((*one, {"join_rows": True}) for one in LAYOUTS[1::2]),
-        *((*one, {"trace_pieces": 127}) for one in LAYOUTS[::2]),
+        *((*one, {"offset_mm": (1.3, -0.7)}) for one in STOCK_LAYOUTS),
+        *((*one, {"join_rows": True}) for one in STOCK_LAYOUTS[1::2]),
+        *((*one, {"trace_pieces": 127}) for one in STOCK_LAYOUTS[::2]),
     ],
 )
 def test_what_was_drawn_comes_back(
@@ -130,7 +117,7 @@ def test_what_was_drawn_comes_back(
 
 
 @pytest.mark.parametrize("snap_pt", [0.24, 0.12])
-@pytest.mark.parametrize(("format_id", "name"), LAYOUTS[2::3])
+@pytest.mark.parametrize(("format_id", "name"), STOCK_LAYOUTS[2::3])
 def test_rounded_coordinates_cost_no_more_than_their_y(
     format_id: str,
     name: str,

@@ -18,26 +18,13 @@ from ecgvision.signals.vector import vector_curves
 from ecgvision.signals.zero import RowZero, row_zeros, zero_line
 from ecgvision.testing import Ecg, draw_page, synthetic_ecg, trace_points
 from ecgvision.types import LEADS, Layout, Page
+from tests.conftest import STOCK_LAYOUTS, OpenPage
 
 VECTOR_MM, RASTER_MM = 0.001, 0.05
 SKEW = float(np.tan(np.radians(0.1)))
 NO_INK = np.full((1, 1), 255, np.uint8)
 LIMB = LEADS[:6]
-OpenPage = Callable[..., Page]
 LayoutOf = Callable[[str, str], Layout]
-STOCK = [
-    ("edan-se3", "6x2+1R"),
-    ("edan-se3", "6x2"),
-    ("edan-se3", "3x4+1R"),
-    ("edan-se3", "3x4"),
-    ("ge-mac1200", "6x2"),
-    ("ge-muse", "3x4+3R"),
-    ("ge-muse", "3x4+1R"),
-    ("ge-muse", "3x4"),
-    ("philips-tc30", "3x4+1R"),
-    ("philips-tc30", "3x4+1R-joined"),
-    ("philips-tc30", "3x4+1R-wide"),
-]
 
 
 def wandering_ecg(seed: int) -> Ecg:
@@ -162,7 +149,7 @@ def assert_page(page: Page, drawn: Layout, formats: dict[str, Format]) -> None:
     assert_honest(zeros, drawn)
 
 
-@pytest.mark.parametrize(("format_id", "name"), STOCK)
+@pytest.mark.parametrize(("format_id", "name"), STOCK_LAYOUTS)
 def test_every_stock_page(
     format_id: str,
     name: str,
@@ -172,12 +159,14 @@ def test_every_stock_page(
     page_of: OpenPage,
 ) -> None:
     layout = layout_of(format_id, name)
-    offset_mm = (1.0, -3.0 + 6.0 * STOCK.index((format_id, name)) / len(STOCK))
+    offset_mm = (1.0, -3.0 + 6.0 * STOCK_LAYOUTS.index((format_id, name)) / len(STOCK_LAYOUTS))
     drawn = draw_page(layout, formats[format_id].info, wandering, offset_mm=offset_mm)
     assert_page(page_of(drawn.pdf), drawn.layout, formats)
 
 
-@pytest.mark.parametrize(("format_id", "name"), [STOCK[1], STOCK[5], STOCK[8]])
+@pytest.mark.parametrize(
+    ("format_id", "name"), [STOCK_LAYOUTS[1], STOCK_LAYOUTS[5], STOCK_LAYOUTS[8]]
+)
 def test_real_recordings(
     format_id: str,
     name: str,
@@ -264,7 +253,9 @@ def test_moved_rows_that_nothing_shows_are_only_their_level(
 # --- the page's scale ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("format_id", "name"), [STOCK[1], STOCK[4], STOCK[7]])
+@pytest.mark.parametrize(
+    ("format_id", "name"), [STOCK_LAYOUTS[1], STOCK_LAYOUTS[4], STOCK_LAYOUTS[7]]
+)
 @pytest.mark.parametrize(("printed", "grid"), [(0.97, 0.97), (1.0, 1.009)])
 def test_rows_may_or_may_not_follow_the_grid(
     format_id: str, name: str, printed: float, grid: float, layout_of: LayoutOf, wandering: Ecg
@@ -286,7 +277,9 @@ def test_rows_may_or_may_not_follow_the_grid(
 
 
 @pytest.mark.parametrize("pair", [("I", "II"), ("II", "III"), ("aVR", "aVF")])
-@pytest.mark.parametrize(("format_id", "name"), [STOCK[0], STOCK[4], STOCK[6], STOCK[7]])
+@pytest.mark.parametrize(
+    ("format_id", "name"), [STOCK_LAYOUTS[0], STOCK_LAYOUTS[4], STOCK_LAYOUTS[6], STOCK_LAYOUTS[7]]
+)
 def test_mislabelled_rows_do_not_mislead(
     format_id: str, name: str, pair: tuple[str, str], layout_of: LayoutOf, wandering: Ecg
 ) -> None:
@@ -304,7 +297,9 @@ def test_mislabelled_rows_do_not_mislead(
 
 @pytest.mark.parametrize("mv", [np.nan, 0.0])
 @pytest.mark.parametrize("leads", [("III",), ("aVR", "V2"), ("II", "aVL")])
-@pytest.mark.parametrize(("format_id", "name"), [STOCK[4], STOCK[5], STOCK[7]])
+@pytest.mark.parametrize(
+    ("format_id", "name"), [STOCK_LAYOUTS[4], STOCK_LAYOUTS[5], STOCK_LAYOUTS[7]]
+)
 def test_leads_that_are_missing_or_off(
     format_id: str, name: str, leads: Sequence[str], mv: float, layout_of: LayoutOf, wandering: Ecg
 ) -> None:

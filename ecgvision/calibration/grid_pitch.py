@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ecgvision.grid import find_grid
+from ecgvision.grid import darkest_channel, find_grid
 from ecgvision.media.views import own_pixels
 from ecgvision.strokes import sorted_strokes
 from ecgvision.types import Page, Stroke
@@ -142,9 +142,7 @@ def _of_pixels(page: Page, ink: Pixels) -> GridPitch | None:
 
 def _lines(pixels: Pixels, ink: Pixels) -> Pixels:
     """(H, W) ``uint8``: how dark the page is away from its ink, where it is darkest `_DARKEST`."""
-    if pixels.ndim == 3:
-        red, green, blue = cv2.split(pixels)
-        pixels = cv2.min(cv2.min(red, green), blue)
+    pixels = darkest_channel(pixels)
     height, width = (min(a, b) for a, b in zip(pixels.shape, ink.shape, strict=True))
     dark = cv2.min(cv2.bitwise_not(pixels[:height, :width]), np.array([_DARKEST], np.float64))
     paper = cv2.threshold(ink[:height, :width], 250, 255, cv2.THRESH_BINARY)[1]
