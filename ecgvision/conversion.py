@@ -235,9 +235,7 @@ def page_ink(level: Page, found: Recognised, options: ImageOptions) -> Pixels:
     if level.origin == "vector" and options.style == "canonical":
         width_mm, height_mm = level.known_mm
         blank = np.full((round(height_mm), round(width_mm)), 255, np.uint8)
-        # With a memo of its own: what is seen on blank paper must not be remembered of the page.
-        tried = replace(level, memo=dict(level.memo))
-        if any(trace.coverage > 0 for trace in trace_leads(tried, layout, blank)):
+        if any(trace.coverage > 0 for trace in trace_leads(level, layout, blank)):
             return blank
     return found.format.remove_grid(level, layout)
 
