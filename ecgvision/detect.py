@@ -23,6 +23,11 @@ _EDGE_SLACK_MM = 2.0
 _PAGE_SLACK_MM = 22.0
 _BAR_SLACK_MM = 2.5
 _COLUMN_SLACK_MM = 3.0
+# Print where such shares of the lead names are due: by chance, enough, beyond doubt.
+_HARDLY_NAMED, _NAMED, _SURELY_NAMED = 0.25, 0.65, 0.9
+# Between the rows nothing else is due: a row this dense there is one too many, or this one where
+# the names show which rows are meant.
+_BETWEEN, _BETWEEN_NAMED = 0.3, 0.45
 # Without a known scale, what is measured in the guessed scale may be this much off.
 _SCALE_RANGE = (0.55, 1.6)
 
@@ -79,6 +84,7 @@ class _RowFit:
     dy_mm: float
     rows: tuple[Row, ...]
     worst_mm: float
+    left_over: bool = False
 
 
 def _fit(evidence: Evidence, layout: Layout) -> Match:
@@ -97,7 +103,7 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
             f"looked for a page of {due_width:.0f} x {due_height:.0f} mm, "
             f"found {width_mm:.0f} x {height_mm:.0f} mm",
         )
-    rows = _fit_rows(evidence, layout)
+    rows = _fit_rows(evidence, layout) or _fit_named_rows(evidence, layout)
     if rows is None:
         return _no(evidence, layout, *_rows_text(evidence, layout))
     edges = _fit_edges(layout, rows)
@@ -138,6 +144,9 @@ def _scored(evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[floa
     elif layout.grid is False and evidence.grid_mm is not None:
         score *= 0.55
         notes.append("looked for no grid, found a grid")
+    if rows.left_over:
+        score *= 0.85
+        notes.append("other rows of ink among them")
     score *= _bars_factor(evidence, placed, notes)
     score *= _names_factor(evidence, placed, notes)
     score *= _glyphs_factor(evidence, placed, notes)
@@ -189,8 +198,24 @@ def _numbers(values: Sequence[float]) -> str:
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _fit_rows(evidence: Evidence, layout: Layout) -> _RowFit | None:
-    """Pair every row of the layout with a row on the page, by the offset that fits best."""
+def _fit_named_rows(evidence: Evidence, layout: Layout) -> _RowFit | None:
+    """The rows of a page that has others among them, if the leads' names stand beside these.
+
+    High T waves of a fast rhythm, or a drifting baseline, make rows of their own.
+    """
+    rows = _fit_rows(evidence, layout, between=_BETWEEN_NAMED)
+    edges = _fit_edges(layout, rows) if rows else None
+    if rows is None or edges is None or evidence.page.origin == "vector":
+        return None
+    named = _names_share(evidence, _placed(layout, rows, edges[0]))
+    return rows if named is not None and named >= _SURELY_NAMED else None
+
+
+def _fit_rows(evidence: Evidence, layout: Layout, *, between: float = _BETWEEN) -> _RowFit | None:
+    """Pair every row of the layout with a row on the page, by the offset that fits best.
+
+    No other row as dense as `between` may stand among them.
+    """
     due = [row[0].baseline_mm for row in layout.rows]
     best: _RowFit | None = None
     for first, found in product(range(len(due)), evidence.rows):
@@ -203,10 +228,10 @@ def _fit_rows(evidence: Evidence, layout: Layout) -> _RowFit | None:
         worst = (max(strays) - min(strays)) / 2
         if abs(middle) > _MOST_OFFSET_MM or worst > layout.row_slack_mm:
             continue
-        if _row_left_over(evidence, paired):
+        if _row_left_over(evidence, paired, between):
             continue
         if best is None or worst < best.worst_mm:
-            best = _RowFit(middle, tuple(paired), worst)
+            best = _RowFit(middle, tuple(paired), worst, left_over=between > _BETWEEN)
     return best
 
 
@@ -227,7 +252,7 @@ def _strong(row: Row) -> bool:
     return row.right_mm - row.left_mm >= 100 and row.coverage >= 0.3
 
 
-def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
+def _row_left_over(evidence: Evidence, paired: Sequence[Row], between: float) -> bool:
     """Whether a row as long and dense as the paired ones stands on the page unpaired.
 
     Ruled lines may frame a header or a footer; three of them are ruled paper.
@@ -251,8 +276,8 @@ def _row_left_over(evidence: Evidence, paired: Sequence[Row]) -> bool:
             as_long = abs(row.left_mm - left) < 5.0 and abs(row.right_mm - right) < 5.0
         else:
             as_long = row.right_mm - row.left_mm > 0.6 * (right - left)
-        # Between the rows nothing else is due, so there a broken row counts as well.
-        least = max(0.55, 0.7 * dense) if beyond else 0.3
+        # Between the rows a broken row counts as well.
+        least = max(0.55, 0.7 * dense) if beyond else between
         if as_long and row.coverage >= least:
             if not row.ruled:
                 return True
@@ -346,14 +371,21 @@ def _glyphs_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> floa
 
     A page with nothing at all in those places may have its names elsewhere: that counts little.
     """
-    due = [b for b in placed.twelve if b.name_mm]
-    if evidence.page.texts or evidence.page.origin == "vector" or len(due) < 8:
+    seen = _names_share(evidence, placed)
+    if seen is None:
         return 1.0
-    seen = names_seen(evidence, placed, [b.name_mm for b in due if b.name_mm]) / len(due)
     notes.append(f"print where {seen:.0%} of the lead names are due")
-    if seen >= 0.7:
+    if seen >= _NAMED:
         return 1.0
-    return 0.55 if seen > 0.25 else 0.8
+    return 0.55 if seen > _HARDLY_NAMED else 0.8
+
+
+def _names_share(evidence: Evidence, placed: Layout) -> float | None:
+    """The share of the places of lead names that have print; None if nobody can tell."""
+    due = [b.name_mm for b in placed.twelve if b.name_mm]
+    if evidence.page.texts or evidence.page.origin == "vector" or len(due) < 8:
+        return None
+    return names_seen(evidence, placed, due) / len(due)
 
 
 def _names_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from ecgvision.path import FLAT_PX, Pinned, bands_of, cheapest_ways
+from ecgvision.path import FLAT_PX, Pinned, band_of, cheapest_way
+from ecgvision.runs import painted
 from ecgvision.types import LeadBox
 
 if TYPE_CHECKING:
@@ -77,46 +79,37 @@ def follow_rows(
     All ways run from a little before the leftmost to a little after the rightmost edge of all
     leads' boxes, so that what they follow is seen to begin and end.
     """
-    left = min(b.box.left_mm for row in rows for b in row) - _BEFORE_MM
-    right = max(b.box.right_mm for row in rows for b in row) + _BEFORE_MM
-    first = max(0, round(left * px_per_mm))
-    last = min(mask.shape[1], round(right * px_per_mm))
+    begin_mm = min(b.box.left_mm for row in rows for b in row) - _BEFORE_MM
+    end_mm = max(b.box.right_mm for row in rows for b in row) + _BEFORE_MM
+    first = max(0, round(begin_mm * px_per_mm))
+    last = min(mask.shape[1], round(end_mm * px_per_mm))
     baselines = [row[0].baseline_mm * px_per_mm for row in rows]
     half = round(BAND_MM * px_per_mm)
-    bands = bands_of(mask, baselines, half, first, last)
     joints = _joints(rows, px_per_mm, mask.shape[1])
-    everywhere = np.repeat(joints[first:last, None], len(rows), axis=1)
-    tops = [round(baseline) - half for baseline in baselines]
-    ways = [
-        Way(first, entered + top, left + top, np.zeros(len(left), bool))
-        for (entered, left), top in zip(cheapest_ways(bands, everywhere), tops, strict=True)
-    ]
-    covers = [_cover(way, mask) for way in ways]
+    ways = []
+    for baseline in baselines:
+        band = band_of(mask, baseline, half, first, last)
+        entered, left = cheapest_way(band, joints[first:last])
+        top = round(baseline) - half
+        ways.append(Way(first, entered + top, left + top, np.zeros(len(left), bool)))
     moved = np.ones(mask.shape[1], bool)
     for _ in range(_SWEEPS):
         looked_at, moved = moved, np.zeros(mask.shape[1], bool)
-        for index, baseline in enumerate(baselines):
-            way = ways[index]
-            rest = [c for i, c in enumerate(covers) if i != index]
-            others = _any(rest) if rest else np.zeros_like(mask)
+        for index, way in enumerate(ways):
+            others = [other for other in ways if other is not way]
             spans = [
                 (start, stop)
-                for start, stop in _disputed(mask, covers[index], others, way, px_per_mm)
+                for start, stop in _disputed(mask, way, others, px_per_mm)
                 if looked_at[start:stop].any()
             ]
-            if not spans:
-                continue
-            masks = (mask, others, _taken(index, ways, covers, baselines))
-            new = _again(masks, way, baseline, half, spans, joints)
-            differs = (new.left != way.left) | (new.entered != way.entered)
-            if differs.any():
-                moved[way.first : way.last] |= differs
-                ways[index], covers[index] = new, _cover(new, mask)
+            new = _again(mask, index, ways, baselines, half, spans, joints)
+            moved[way.first : way.last] |= (new.left != way.left) | (new.entered != way.entered)
+            ways[index] = new
         if not moved.any():
             break
     least = round(_ASTRAY_MM * px_per_mm)
     return tuple(
-        replace(way, astray=_astray(way, _taken(index, ways, covers, baselines), least))
+        replace(way, astray=_astray(index, ways, baselines, least))
         for index, way in enumerate(ways)
     )
 
@@ -133,43 +126,42 @@ def _joints(rows: Sequence[Sequence[LeadBox]], px_per_mm: float, width: int) -> 
 # --- rows that meet ---------------------------------------------------------------------------
 
 
-def _cover(way: Way, mask: Bools) -> Bools:
-    """The ink a way explains: what it runs through, and a pixel around."""
-    height, columns = mask.shape[0], np.arange(len(way.left))
-    edges = np.zeros((height + 1, len(columns)), np.int8)
-    edges[np.clip(way.top, 0, height - 1), columns] += 1
-    edges[np.clip(way.bottom, 0, height - 1) + 1, columns] -= 1
-    cover = np.zeros(mask.shape, np.uint8)
-    cover[:, way.first : way.last] = np.cumsum(edges[:-1], axis=0, dtype=np.int8)
-    result: Bools = (cv2.dilate(cover, np.ones((3, 3), np.uint8)) > 0) & mask
-    return result
+def _cover(way: Way) -> tuple[Ints, Ints]:
+    """First and last row of what a way explains: what it runs through, and a pixel around."""
+    return minimum_filter1d(way.top, 3) - 1, maximum_filter1d(way.bottom, 3) + 1
 
 
-def _any(covers: Sequence[Bools]) -> Bools:
-    union = covers[0].copy()
-    for cover in covers[1:]:
-        union |= cover
+def _covered(ways: Sequence[Way], rows: slice, columns: slice) -> Bools:
+    """What any of the ways explains of a part of the page; all run through the same columns."""
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    inside = slice(columns.start - ways[0].first, columns.stop - ways[0].first) if ways else None
+    union = np.zeros(shape, bool)
+    for first, last in map(_cover, ways):
+        union |= painted(shape, first[inside] - rows.start, last[inside] - rows.start)
     return union
 
 
 def _disputed(
-    mask: Bools, own: Bools, others: Bools, way: Way, px_per_mm: float
+    mask: Bools, way: Way, others: Sequence[Way], px_per_mm: float
 ) -> list[tuple[int, int]]:
     """The stretches of columns where the row shares its ink, or ink beside it was left over."""
     around = round(_AROUND_MM * px_per_mm)
     # All that can be disputed lies no higher and no lower than the way, or begins beside it.
-    rows = slice(max(0, int(way.top.min()) - around), int(way.bottom.max()) + around)
-    ink, own, others = mask[rows], own[rows], others[rows]
-    spans = list(_stretches(own & others, None, _SHARED_MM2 * px_per_mm**2))
+    low = min(max(0, int(way.top.min()) - around), mask.shape[0])
+    rows = slice(low, max(low, min(mask.shape[0], int(way.bottom.max()) + around)))
+    columns = slice(way.first, way.last)
+    ink = mask[rows, columns]
+    own = _covered([way], rows, columns) & ink
+    rest = _covered(others, rows, columns) & ink
+    spans = list(_stretches(own & rest, None, _SHARED_MM2 * px_per_mm**2))
     # Another row's line may lie between a way and the tip that it should have reached.
     reach = 2 * round(_BESIDE_MM * px_per_mm) + 1
     beside = cv2.dilate(own.astype(np.uint8), np.ones((reach, 3), np.uint8)) > 0
-    spans += _stretches(ink & ~own & ~others, beside, _LEFT_MM2 * px_per_mm**2)
+    spans += _stretches(ink & ~own & ~rest, beside, _LEFT_MM2 * px_per_mm**2)
     merged: list[tuple[int, int]] = []
     for start, stop in sorted(spans):
-        begin, end = max(way.first, start - around), min(way.last, stop + around)
-        if begin >= end:
-            continue
+        begin = max(way.first, way.first + start - around)
+        end = min(way.last, way.first + stop + around)
         if merged and begin <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
@@ -192,31 +184,37 @@ def _stretches(part: Bools, touching: Bools | None, least_px: float) -> Iterator
         yield int(left), int(left + width)
 
 
-def _taken(
-    index: int, ways: Sequence[Way], covers: Sequence[Bools], baselines: Sequence[float]
-) -> Bools:
-    """The ink of the other rows' flat lines, where it lies nearer to their baselines."""
-    taken: Bools = np.zeros_like(covers[0])
-    level = np.arange(len(taken))
-    own = np.abs(level - baselines[index])
-    for other, (way, cover) in enumerate(zip(ways, covers, strict=True)):
+def _flat_lines(
+    index: int, ways: Sequence[Way], baselines: Sequence[float]
+) -> Iterator[tuple[Ints, Ints]]:
+    """First and last row of each other way's flat line, where it lies nearer to its own baseline.
+
+    Where there is none the last row is above the first.
+    """
+    for other, way in enumerate(ways):
         if other == index:
             continue
+        first, last = _cover(way)
+        border = (baselines[other] + baselines[index]) / 2
+        if baselines[other] < baselines[index]:
+            last = np.minimum(last, int(np.ceil(border)) - 1)
+        else:
+            first = np.maximum(first, int(np.floor(border)) + 1)
         flat = way.bottom - way.top <= FLAT_PX
-        nearer = np.abs(level - baselines[other]) < own
-        part = taken[:, way.first : way.last]
-        part |= cover[:, way.first : way.last] & flat & nearer[:, None]
-    return taken
+        yield np.where(flat, first, 1), np.where(flat, last, 0)
 
 
-def _astray(way: Way, taken: Bools, least: int) -> Bools:
+def _astray(index: int, ways: Sequence[Way], baselines: Sequence[float], least: int) -> Bools:
     """Where a flat way runs in ink that is another row's, at least so many columns on end.
 
     The spikes between two such stretches are that row's too.
     """
-    columns = np.arange(way.first, way.last)
-    middle = np.clip((way.top + way.bottom) // 2, 0, len(taken) - 1)
-    within = taken[middle, columns] & (way.bottom - way.top <= FLAT_PX)
+    way = ways[index]
+    middle = (way.top + way.bottom) // 2
+    within = np.zeros(len(middle), bool)
+    for first, last in _flat_lines(index, ways, baselines):
+        within |= (middle >= first) & (middle <= last)
+    within &= way.bottom - way.top <= FLAT_PX
     whole = within.astype(np.uint8)[None, :]
     long = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((1, least), np.uint8))
     reach = round(_BETWEEN_ASTRAY * least)
@@ -227,46 +225,39 @@ def _astray(way: Way, taken: Bools, least: int) -> Bools:
 
 
 def _again(
-    masks: tuple[Bools, Bools, Bools],
-    way: Way,
-    baseline: float,
+    mask: Bools,
+    index: int,
+    ways: Sequence[Way],
+    baselines: Sequence[float],
     half: int,
     spans: Sequence[tuple[int, int]],
     joints: Bools,
 ) -> Way:
-    """The way with its parts in `spans` found again.
-
-    `masks` are all ink, the ink that the other rows explain, and that of their flat lines.
-    """
-    top = round(baseline) - half
-    lengths = [stop - start for start, stop in spans]
-    ink, shared, taken = (
-        _side_by_side([bands_of(mask, [baseline], half, *span) for span in spans]) for mask in masks
-    )
-    meets = _side_by_side([joints[start:stop, None] for start, stop in spans])
-    pins = [
-        Pinned(
-            _in_band(way.left[start - way.first - 1] - top, half) if start > way.first else None,
-            _in_band(way.entered[stop - way.first] - top, half) if stop < way.last else None,
-        )
-        for start, stop in spans
-    ]
-    found = cheapest_ways(ink, meets, pins, shared, taken, lengths)
+    """A row's way with its parts in `spans` found again, knowing the other rows' ways."""
+    way, top = ways[index], round(baselines[index]) - half
+    others = [other for other in ways if other is not way]
+    flat_lines = list(_flat_lines(index, ways, baselines))
     new_entered, new_left = way.entered.copy(), way.left.copy()
-    for (start, stop), (entered, left) in zip(spans, found, strict=True):
+    for start, stop in spans:
         inside = slice(start - way.first, stop - way.first)
-        new_entered[inside] = entered[: stop - start] + top
-        new_left[inside] = left[: stop - start] + top
+        pin = Pinned(
+            _in_band(way.left[inside.start - 1] - top, half) if start > way.first else None,
+            _in_band(way.entered[inside.stop] - top, half) if stop < way.last else None,
+        )
+        shared = _covered(others, slice(top, top + 2 * half), slice(start, stop))
+        taken = np.zeros_like(shared)
+        for first, last in flat_lines:
+            taken |= painted(shared.shape, first[inside] - top, last[inside] - top)
+        band = band_of(mask, baselines[index], half, start, stop)
+        entered, left = cheapest_way(
+            band,
+            joints[start:stop],
+            pin,
+            np.ascontiguousarray(shared.T),
+            np.ascontiguousarray(taken.T),
+        )
+        new_entered[inside], new_left[inside] = entered + top, left + top
     return replace(way, entered=new_entered, left=new_left)
-
-
-def _side_by_side(bands: Sequence[Bools]) -> Bools:
-    """(longest, count, ...) of arrays (length, 1, ...), filled up with False."""
-    longest = max(len(band) for band in bands)
-    stack = np.zeros((longest, len(bands), *bands[0].shape[2:]), bool)
-    for index, band in enumerate(bands):
-        stack[: len(band), index] = band[:, 0]
-    return stack
 
 
 def _in_band(y: float, half: int) -> int:

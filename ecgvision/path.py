@@ -6,18 +6,16 @@ below; `follow` decides which ink is whose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bools = NDArray[np.bool_]
-    Costs = NDArray[np.float32]
-    Depths = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
 # Costs, in units of one change between flat, climbing and falling. Paper is dear, so that only a
@@ -36,10 +34,8 @@ _STOLEN_ALONG = 6.0
 _LIFT, _LIFTED_ALONG, _LIFTED_RISE = 12.0, 0.5, 0.05
 # A flat way goes up or down by no more than this in one column (px).
 FLAT_PX = 2
-_NEVER = np.float32(1e6)
+_NEVER = 1e6
 _FLAT, _UP, _DOWN, _LIFTED = 0, 1, 2, 3
-# What it costs to begin to go so, whatever the way did before.
-_BEGIN = np.array([_CHANGE, _CHANGE, _CHANGE, _LIFT], np.float32)[:, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,140 +46,178 @@ class Pinned:
     stop: int | None = None
 
 
-def bands_of(
-    mask: Bools, baselines: Sequence[float], half: int, first: int, last: int
-) -> NDArray[np.bool_]:
-    """(columns, rows, 2 * half) bool: the mask around each baseline, paper beyond the page."""
-    padded = np.pad(mask[:, first:last], ((2 * half, 2 * half), (0, 0)))
-    tops = [int(np.clip(round(b) + half, 0, mask.shape[0] + 2 * half)) for b in baselines]
-    stack = np.stack([padded[top : top + 2 * half].T for top in tops], axis=1)
-    return np.ascontiguousarray(stack)
+def band_of(mask: Bools, baseline: float, half: int, first: int, last: int) -> NDArray[np.bool_]:
+    """(columns, 2 * half) bool: the mask around a baseline, paper beyond the page."""
+    band = np.zeros((last - first, 2 * half), bool)
+    top = round(baseline) - half
+    low, high = max(0, top), min(mask.shape[0], top + 2 * half)
+    if low < high:
+        band[:, low - top : high - top] = mask[low:high, first:last].T
+    return band
 
 
-def cheapest_ways(
-    bands: Bools,
+def cheapest_way(
+    band: Bools,
     joints: Bools,
-    pinned: Sequence[Pinned] | None = None,
+    pinned: Pinned | None = None,
     shared: Bools | None = None,
     taken: Bools | None = None,
-    lengths: Sequence[int] | None = None,
-) -> list[tuple[Ints, Ints]]:
-    """For each band where its cheapest way enters and leaves each column, both (columns,).
-
-    `bands` is (columns, count, height) bool, True for ink, each band's baseline in its middle;
-    `joints` (columns, count) tells the columns where leads meet. `shared` is ink that other rows
-    explain, `taken` that of their own flat lines. A band may be shorter than the others: then
-    `lengths` has its columns, and what follows costs nothing.
-    """
-    pinned = pinned or [Pinned()] * bands.shape[1]
-    columns, count, height = bands.shape
-    stray = (_STRAY * np.abs(np.arange(height) - height // 2)).astype(np.float32)
-    enter, steep, flat = _costs(bands, joints, shared)
-    aside = np.broadcast_to(stray, bands.shape)
-    if taken is not None:
-        aside = np.where(taken & bands, np.float32(_STOLEN_ALONG), aside)
-    aside = np.array(aside)
-    for band, length in enumerate(lengths or ()):
-        enter[length:, band], aside[length:, band] = 0, 0
-    level = np.arange(height)
-    before = np.full((4, count, height), _NEVER, np.float32)
-    before[_FLAT] = 20 * stray
-    for band, pin in enumerate(pinned):
-        if pin.start is not None:
-            before[_FLAT, band] = _PAPER * np.abs(level - pin.start)
-    reached = np.empty((columns + 1, 4, count, height), np.float32)
-    reached[0] = before
-    for column in range(columns):
-        here = np.minimum(before, before.min(axis=0) + _BEGIN)
-        here[:_LIFTED] += enter[column]
-        here[_FLAT] += aside[column]
-        here[_LIFTED] += stray + np.float32(_LIFTED_ALONG)
-        before = _within(here, steep[column], flat[column], reached[column + 1])
-        before -= before.min(axis=(0, 2), keepdims=True)
-    last = reached[-1].astype(np.float64)
-    for band, pin in enumerate(pinned):
-        if pin.stop is not None:
-            last[:, band] += _PAPER * np.abs(level - pin.stop)
-    return [
-        _walk_back(
-            reached[:, :, band],
-            enter[:, band],
-            aside[:, band],
-            steep[:, band],
-            flat[:, band],
-            last[:, band],
-        )
-        for band in range(count)
-    ]
-
-
-def _costs(bands: Bools, joints: Bools, shared: Bools | None) -> tuple[Costs, Depths, Depths]:
-    """Cost of entering each place, and summed from the top that of going down steeply and flat."""
-    enter = np.where(bands, np.float32(_ALONG), np.float32(_PAPER))
-    # Sums over a column of paper and ink: in single precision the ink's share would drown.
-    paper = np.where(joints, _JOINT_RISE, _PAPER)[:, :, None]
-    rise = np.where(bands, _RISE, paper)
-    if shared is None:
-        depth: Depths = np.cumsum(rise, axis=2)
-        return enter, depth, depth
-    both = shared & bands
-    enter[both] = _SHARED_ALONG
-    steep = np.where(bands, _LEFT_RISE, paper)
-    steep[both] = _SHARED_RISE
-    return enter, np.cumsum(steep, axis=2), np.cumsum(rise, axis=2)
-
-
-def _within(here: Costs, steep: Depths, flat: Depths, out: Costs) -> Costs:
-    """Cheapest cost to leave a column at each height; `here` is that of entering it, by state."""
-    for state in (_FLAT, _LIFTED):
-        out[state] = here[state]
-        for step in range(1, FLAT_PX + 1):
-            dear = flat[:, step:] - flat[:, :-step] if state == _FLAT else step * _LIFTED_RISE
-            down, up = out[state][:, step:], out[state][:, :-step]
-            np.minimum(down, here[state][:, :-step] + dear, out=down)
-            np.minimum(up, here[state][:, step:] + dear, out=up)
-    out[_UP][:, -1] = _NEVER
-    upward = np.minimum.accumulate((here[_UP] + steep)[:, ::-1], axis=1)[:, ::-1]
-    out[_UP][:, :-1] = upward[:, 1:] - steep[:, :-1]
-    out[_DOWN][:, 0] = _NEVER
-    downward = np.minimum.accumulate(here[_DOWN] - steep, axis=1)
-    out[_DOWN][:, 1:] = downward[:, :-1] + steep[:, 1:]
-    return out
-
-
-def _walk_back(
-    reached: Costs, enter: Costs, aside: Costs, steep: Depths, flat: Depths, last: Depths
 ) -> tuple[Ints, Ints]:
-    """The way itself, from where it ends back to where it came from."""
-    columns, height = enter.shape
-    stray = (_STRAY * np.abs(np.arange(height) - height // 2)).astype(np.float32)
+    """Where the cheapest way through a band enters and leaves each column, both (columns,).
+
+    `band` is (columns, height) bool, True for ink, its baseline in its middle; `joints` (columns,)
+    tells the columns where leads meet. `shared` is ink that other rows explain, `taken` that of
+    their own flat lines, both like `band`.
+    """
+    pinned = pinned or Pinned()
+    level = np.arange(band.shape[1])
+    start, stop = 20 * _STRAY * np.abs(level - band.shape[1] // 2), np.zeros(band.shape[1])
+    if pinned.start is not None:
+        start = _PAPER * np.abs(level - pinned.start)
+    if pinned.stop is not None:
+        stop = _PAPER * np.abs(level - pinned.stop)
+    nothing = np.zeros((0, 0), bool)
+    entered, left = _search(
+        band,
+        joints,
+        nothing if shared is None else shared,
+        nothing if taken is None else taken,
+        start,
+        stop,
+    )
+    return entered, left
+
+
+@njit(cache=True, nogil=True)
+def _search(band, joints, shared, taken, start, stop):  # type: ignore[no-untyped-def]
+    """The cheapest way, from `start` to `stop`, the costs to be at each height at the ends.
+
+    Compiled, as a page has some million places. For each place and state it is kept at which
+    height its column was entered, and in which state the column before was left.
+    """
+    columns, height = band.shape
+    rows = np.empty((columns, 4, height), np.int16)
+    states = np.empty((columns, 4, height), np.int8)
+    before = np.full((4, height), _NEVER)
+    before[_FLAT] = start
+    here = np.empty((4, height))
+    enter, aside, steep, flat = np.empty((4, height))
+    for column in range(columns):
+        _costs(band, joints, shared, taken, column, enter, aside, steep, flat)
+        least = before.min()
+        _enter(before - least, enter, aside, here, states[column])
+        _leave(here, steep, flat, before, rows[column])
+    state, y = 0, 0
+    for s in range(4):
+        for k in range(height):
+            if before[s, k] + stop[k] < before[state, y] + stop[y]:
+                state, y = s, k
     entered, left = np.empty(columns, np.int64), np.empty(columns, np.int64)
-    state, y = (int(k) for k in np.unravel_index(np.argmin(last), last.shape))
-    begin = [float(cost) for cost in _BEGIN.ravel()]
     for column in range(columns - 1, -1, -1):
         left[column] = y
-        low, high = max(0, y - FLAT_PX), min(height, y + FLAT_PX + 1)
-        if state == _UP:
-            low, high = y + 1, height
-        elif state == _DOWN:
-            low, high = 0, y
-        came = reached[column, :, low:high]
-        begun = came.min(axis=0) + begin[state]
-        cost = np.minimum(came[state], begun)
-        if state == _LIFTED:
-            cost = cost + stray[low:high] + _LIFTED_RISE * np.abs(np.arange(low - y, high - y))
-        else:
-            cost = cost + enter[column, low:high]
-        if state == _FLAT:
-            depth = flat[column]
-            cost = cost + aside[column, low:high] + np.abs(depth[low:high] - depth[y])
-        elif state == _UP:
-            cost = cost + steep[column, low:high]
-        elif state == _DOWN:
-            cost = cost - steep[column, low:high]
-        at = int(cost.argmin())
-        y = low + at
+        y = rows[column, state, y]
         entered[column] = y
-        if came[state, at] > begun[at]:
-            state = int(came[:, at].argmin())
+        state = states[column, state, y]
     return entered, left
+
+
+@njit(cache=True, nogil=True)
+def _enter(before, enter, aside, here, came):  # type: ignore[no-untyped-def]
+    """Cheapest costs to be in a column at each height into `here`, by state, and from which."""
+    height = len(enter)
+    best = before[0].copy()
+    first = np.zeros(height, np.int8)
+    for state in range(1, 4):
+        for y in range(height):
+            if before[state, y] < best[y]:
+                best[y], first[y] = before[state, y], state
+    for state in range(4):
+        begin = _LIFT if state == _LIFTED else _CHANGE
+        for y in range(height):
+            begun = best[y] + begin
+            changes = begun < before[state, y]
+            here[state, y] = begun if changes else before[state, y]
+            came[state, y] = first[y] if changes else state
+    for y in range(height):
+        here[_FLAT, y] += enter[y] + aside[y]
+        here[_UP, y] += enter[y]
+        here[_DOWN, y] += enter[y]
+        here[_LIFTED, y] += _STRAY * abs(y - height // 2) + _LIFTED_ALONG
+
+
+@njit(cache=True, nogil=True)
+def _costs(  # type: ignore[no-untyped-def]
+    band, joints, shared, taken, column, enter, aside, steep, flat
+):
+    """What each place of a column costs: to enter it, to be flat there too, to climb or step."""
+    height = band.shape[1]
+    paper = _JOINT_RISE if joints[column] else _PAPER
+    for y in range(height):
+        aside[y] = _STRAY * abs(y - height // 2)
+        if not band[column, y]:
+            enter[y], steep[y], flat[y] = _PAPER, paper, paper
+            continue
+        enter[y], steep[y], flat[y] = _ALONG, _RISE, _RISE
+        if len(shared):
+            steep[y] = _LEFT_RISE
+            if shared[column, y]:
+                enter[y], steep[y] = _SHARED_ALONG, _SHARED_RISE
+        if len(taken) and taken[column, y]:
+            aside[y] = _STOLEN_ALONG
+
+
+@njit(cache=True, nogil=True)
+def _leave(here, steep, flat, out, rows):  # type: ignore[no-untyped-def]
+    """Cheapest costs to leave a column at each height into `out`, and where it was entered."""
+    _level(here, flat, out, rows)
+    _steep(here, steep, out, rows)
+
+
+@njit(cache=True, nogil=True)
+def _level(here, flat, out, rows):  # type: ignore[no-untyped-def]
+    """`_leave` for ways that run flat or are lifted: from some rows above or below."""
+    height = here.shape[1]
+    for y in range(height):
+        out[_FLAT, y], rows[_FLAT, y] = here[_FLAT, y], y
+        out[_LIFTED, y], rows[_LIFTED, y] = here[_LIFTED, y], y
+    # Some rows up and down, with what lies on the way.
+    for step in range(1, FLAT_PX + 1):
+        lifted = step * _LIFTED_RISE
+        for y in range(step, height):
+            dear = here[_FLAT, y - step]
+            for k in range(step):
+                dear += flat[y - k]
+            if dear < out[_FLAT, y]:
+                out[_FLAT, y], rows[_FLAT, y] = dear, y - step
+            if here[_LIFTED, y - step] + lifted < out[_LIFTED, y]:
+                out[_LIFTED, y] = here[_LIFTED, y - step] + lifted
+                rows[_LIFTED, y] = y - step
+        for y in range(height - step):
+            dear = here[_FLAT, y + step]
+            for k in range(step):
+                dear += flat[y + step - k]
+            if dear < out[_FLAT, y]:
+                out[_FLAT, y], rows[_FLAT, y] = dear, y + step
+            if here[_LIFTED, y + step] + lifted < out[_LIFTED, y]:
+                out[_LIFTED, y] = here[_LIFTED, y + step] + lifted
+                rows[_LIFTED, y] = y + step
+
+
+@njit(cache=True, nogil=True)
+def _steep(here, steep, out, rows):  # type: ignore[no-untyped-def]
+    """`_leave` for ways that climb or fall: from any row below or above."""
+    height = here.shape[1]
+    cost, at = _NEVER, height - 1
+    out[_UP, height - 1], rows[_UP, height - 1] = _NEVER, height - 1
+    for y in range(height - 2, -1, -1):
+        if here[_UP, y + 1] < cost:
+            cost, at = here[_UP, y + 1], y + 1
+        cost += steep[y + 1]
+        out[_UP, y], rows[_UP, y] = cost, at
+    cost, at = _NEVER, 0
+    out[_DOWN, 0], rows[_DOWN, 0] = _NEVER, 0
+    for y in range(1, height):
+        if here[_DOWN, y - 1] < cost:
+            cost, at = here[_DOWN, y - 1], y - 1
+        cost += steep[y]
+        out[_DOWN, y], rows[_DOWN, y] = cost, at

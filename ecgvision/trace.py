@@ -16,6 +16,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.follow import BAND_MM, Way, follow_rows
+from ecgvision.runs import lower_ends, upper_ends
 from ecgvision.strokes import LEAST_BAR_MM, trace_strokes
 from ecgvision.types import Box, Layout, LeadBox, Page
 
@@ -206,18 +207,10 @@ def _to_the_tips(
     The cheapest way cuts across a narrow spike before its tip, where both limbs are one ink. A way
     grows no further than half way to the next row's way.
     """
-    height = mask.shape[0]
-    level = np.arange(height, dtype=np.int32)[:, None]
-    paper_above = np.maximum.accumulate(np.where(mask, -1, level), axis=0)
-    paper_below = np.minimum.accumulate(np.where(mask, height, level)[::-1], axis=0)[::-1]
     grown = []
     for way in ways:
-        x = np.arange(way.first, way.first + len(way.top))
-        top, bottom = way.top.copy(), way.bottom.copy()
-        on_ink = mask[top, x]
-        top[on_ink] = paper_above[top, x][on_ink] + 1
-        on_ink = mask[bottom, x]
-        bottom[on_ink] = paper_below[bottom, x][on_ink] - 1
+        x = np.arange(way.first, way.last)
+        top, bottom = upper_ends(mask, way.top, x), lower_ends(mask, way.bottom, x)
         for name in names:
             _spare(way, name, px_per_mm, top, bottom)
         for other in ways:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.follow import Way
+from ecgvision.runs import ink_between, stretches
 from ecgvision.types import Box
 
 if TYPE_CHECKING:
@@ -96,20 +97,15 @@ def column_ink(
     times as coarse; `pen_px` and `blur_px` are the pen's width and the blur's standard deviation,
     `darkness` that of the pen's ink. `names` are where lead names are printed, in mm.
     """
-    share = np.minimum(dark / np.float32(darkness), np.float32(1.0))
     first = ways[0].first * factor
     columns = np.arange(first, min(ways[0].last * factor, dark.shape[1]))
     index = (columns - first) // factor
-    part = np.ascontiguousarray(share[:, first : first + len(columns)])
-    runs = _Runs(part > INK_SHARE)
     around = 2 * round(0.6 * pen_px + factor) + 1
-    stretches = [_stretch(runs, way, index, factor, around) for way in ways]
-    summed = np.zeros((part.shape[0] + 1, part.shape[1]), np.float32)
-    np.cumsum(part, axis=0, out=summed[1:])
+    found = [_stretch(dark, INK_SHARE * darkness, w, columns, index, factor, around) for w in ways]
     tail = int(np.ceil(2 * blur_px + 1))
     letters = _letters(names, columns, px_per_mm)
     return tuple(
-        _row_ink(row, stretches, columns, letters, summed, factor, px_per_mm, pen_px, tail)
+        _row_ink(row, found, columns, letters, (dark, darkness), factor, px_per_mm, pen_px, tail)
         for row in range(len(ways))
     )
 
@@ -128,37 +124,26 @@ def _letters(names: Sequence[Box], columns: Ints, px_per_mm: float) -> list[tupl
     ]
 
 
-class _Runs:
-    """For every pixel where the ink next to it begins and ends in its column."""
-
-    def __init__(self, ink: Bools) -> None:
-        height = ink.shape[0]
-        level = np.arange(height, dtype=np.int16)[:, None]
-        off, none = np.int16(-1), np.int16(height)
-        paper_above = np.where(ink, off, level)
-        self.top = np.maximum.accumulate(paper_above, axis=0) + np.int16(1)
-        paper_below = np.where(ink, none, level)[::-1]
-        self.bottom = np.minimum.accumulate(paper_below, axis=0)[::-1] - np.int16(1)
-        self.next = np.minimum.accumulate(np.where(ink, level, none)[::-1], axis=0)[::-1]
-        self.last = np.maximum.accumulate(np.where(ink, level, off), axis=0)
-        self.height = height
-
-
-def _stretch(runs: _Runs, way: Way, index: Ints, factor: int, around: int) -> _Stretch:
+def _stretch(
+    dark: NDArray[np.float32],
+    least: float,
+    way: Way,
+    columns: Ints,
+    index: Ints,
+    factor: int,
+    around: int,
+) -> _Stretch:
     """The ink a way runs through in each column, if there is any within a pixel of it."""
-    x = np.arange(len(index))
-    tops = np.clip(way.top[index] * factor, 0, runs.height - 1)
-    bottoms = np.clip((way.bottom[index] + 1) * factor - 1, 0, runs.height - 1)
-    high = runs.next[np.maximum(tops - 1, 0), x].astype(np.int64)
-    low = runs.last[np.minimum(bottoms + 1, runs.height - 1), x].astype(np.int64)
-    seen = (high <= bottoms + 1) & (low >= tops - 1) & ~way.astray[index]
-    high, low = np.where(seen, high, tops), np.where(seen, low, bottoms)
+    tops = np.clip(way.top[index] * factor, 0, len(dark) - 1)
+    bottoms = np.clip((way.bottom[index] + 1) * factor - 1, 0, len(dark) - 1)
+    seen, high, low, top, bottom = stretches(dark, least, columns, tops, bottoms)
+    astray = way.astray[index]
     return _Stretch(
-        seen,
-        high,
-        low,
-        np.where(seen, runs.top[high, x], tops).astype(np.int64),
-        np.where(seen, runs.bottom[low, x], bottoms).astype(np.int64),
+        seen & ~astray,
+        np.where(astray, tops, high),
+        np.where(astray, bottoms, low),
+        np.where(astray, tops, top),
+        np.where(astray, bottoms, bottom),
         minimum_filter1d(tops, around),
         maximum_filter1d(bottoms, around),
     )
@@ -166,17 +151,17 @@ def _stretch(runs: _Runs, way: Way, index: Ints, factor: int, around: int) -> _S
 
 def _row_ink(
     row: int,
-    stretches: Sequence[_Stretch],
+    found: Sequence[_Stretch],
     columns: Ints,
     letters: Sequence[tuple[Bools, Box]],
-    summed: NDArray[np.float32],
+    page: tuple[NDArray[np.float32], float],
     factor: int,
     px_per_mm: float,
     pen_px: float,
     tail: int,
 ) -> ColumnInk:
-    own = stretches[row]
-    x, height = np.arange(len(columns)), summed.shape[0] - 1
+    own, (dark, full) = found[row], page
+    height = dark.shape[0]
     climbs = (own.low - own.high >= 3 * factor + pen_px).astype(np.uint8)
     spike = maximum_filter1d(climbs, 2 * _SPIKE_COLUMNS * factor + 1) > 0
     past = _PAST_FLAT_MM * px_per_mm + pen_px / 2
@@ -190,7 +175,7 @@ def _row_ink(
         upper &= ~(beside & letter_above)
         lower &= ~(beside & letter_below & (own.bottom - own.foot > past))
     shared = np.zeros(len(columns), bool)
-    for other in (s for i, s in enumerate(stretches) if i != row):
+    for other in (s for i, s in enumerate(found) if i != row):
         # The other row has ink between the ends of this row's.
         meets = own.seen & other.seen & (other.low >= own.top) & (other.high <= own.bottom)
         shared |= meets
@@ -198,8 +183,8 @@ def _row_ink(
         lower &= ~(meets & (other.foot > own.foot + factor))
     middle = np.where(upper & lower, own.top + own.bottom + 1, own.high + own.low + 1) // 2
     split = np.clip(np.where(own.seen, middle, 1), 1, height - 1)
-    above = summed[split, x] - summed[np.clip(own.top - tail, 0, height), x]
-    below = summed[np.clip(own.bottom + 1 + tail, 0, height), x] - summed[split, x]
+    above = ink_between(dark, full, columns, own.top - tail, split)
+    below = ink_between(dark, full, columns, split, own.bottom + 1 + tail)
     way = (own.high + own.low + 1) / 2
     within = np.clip(
         way,
@@ -209,15 +194,13 @@ def _row_ink(
     # Where a line begins, its first columns hold little ink: look at the height where it goes on.
     level = _next_known(split, own.seen)
     reach = int(np.ceil(pen_px)) + tail
-    around = (
-        summed[np.clip(level + reach, 0, height), x] - summed[np.clip(level - reach, 0, height), x]
-    )
+    around = ink_between(dark, full, columns, level - reach, level + reach)
     centre = np.where(shared, within, split + (below - above) / 2)
     return ColumnInk(
         columns=columns,
         split=split.astype(np.float64),
-        above=above.astype(np.float64),
-        below=below.astype(np.float64),
+        above=above,
+        below=below,
         upper_seen=upper,
         lower_seen=lower,
         shared=shared,
@@ -225,7 +208,7 @@ def _row_ink(
         way=way,
         way_reach=(own.low - own.high + 1) / 2,
         guess=np.where(own.seen, centre, np.nan),
-        edge_thickness=np.where(own.seen, above + below, around).astype(np.float64),
+        edge_thickness=np.where(own.seen, above + below, around),
     )
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 from scipy.linalg import solveh_banded
-from scipy.sparse import csr_array, diags_array
 from scipy.special import ndtr
 
 from ecgvision.signals.edges import ColumnInk
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 NODES_PER_PX = 2
-_ROUNDS = 12
+# Rounds at most; the fit is done when no place moves by more than this (px).
+_ROUNDS, _SETTLED_PX = 12, 0.01
 _TOUCHES = 13  # places along the pen's rim that are tried
 # Standard error of an end of the ink (px), and where larger misfits count less.
 _END_PX, _ODD_PX = 0.08, 1.0
@@ -49,20 +50,23 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Geometry:
-    """What does not change from round to round.
+class Rim:
+    """Where the pen touches the line and what a column sees of it, in nodes.
 
-    Node j of the line touches the rim's place k at `first[j, k]` and the node after it, by
-    `share[k]`; `drop[k]` is the rim's height there. Column i sees the nodes `views[i]`, weighted
-    by `weights`.
+    The rim's place k lies between the nodes `whole[k]` and the next, by `share[k]`, at the height
+    `drop[k]`. A column sees the nodes `steps` from its middle one, weighted by `weights`.
     """
 
-    first: Ints
-    second: Ints
+    whole: Ints
     share: Floats
     drop: Floats
-    views: Ints
+    steps: Ints
     weights: Floats
+
+    @property
+    def width(self) -> int:
+        """How many nodes apart two that one column depends on may lie."""
+        return int(np.ptp(self.whole) + 1 + np.ptp(self.steps))
 
 
 def fitted_line(ink: ColumnInk, pen: Pen) -> Line:
@@ -74,99 +78,143 @@ def fitted_line(ink: ColumnInk, pen: Pen) -> Line:
         nothing = np.full(columns, np.nan)
         return Line(x + ink.columns[0], np.full(len(x), np.nan), nothing)
     y = np.interp(x, np.flatnonzero(known) + 0.5, ink.guess[known])
-    geometry = _geometry(columns, pen)
-    bends = diags_array(
-        [1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(len(x) - 2, len(x)), dtype=np.float64
-    ).tocsr()
-    bends = bends * float(NODES_PER_PX**2)
-    means = csr_array(
-        (
-            np.full(len(x), 1.0 / NODES_PER_PX),
-            (np.arange(len(x)) // NODES_PER_PX, np.arange(len(x))),
-        ),
-        shape=(columns, len(x)),
-    )
+    rim = rim_of(pen)
     hidden = ink.seen & ink.shared & ~(ink.upper_seen & ink.lower_seen)
     held = np.where(hidden, _WAY_WEIGHT / (ink.way_reach / 2 + _WAY_PX) ** 2, 0.0)
-    misfit = np.zeros(2 * columns)
+    seen = np.stack([ink.upper_seen, ink.lower_seen], axis=1)
+    stood = np.stack([ink.above, ink.below], axis=1)
+    bands = np.empty((len(y), max(rim.width, 2) + 1))
+    misfit = np.zeros((columns, 2))
     for _ in range(_ROUNDS):
-        misfit, slopes = _compared(y, ink, geometry)
-        trust = np.concatenate([ink.upper_seen, ink.lower_seen]) / _END_PX**2
-        trust = trust / (1 + (misfit / _ODD_PX) ** 2)
-        bend = bends @ y
-        stiff = _SMOOTH / (_BEND**2 + bend**2)
-        normal = slopes.T @ (slopes * trust[:, None]) + bends.T @ (bends * stiff[:, None])
-        normal = normal + means.T @ (means * held[:, None])
-        pull = slopes.T @ (trust * misfit) - bends.T @ (stiff * bend)
-        pull += means.T @ (held * (ink.way - means @ y))
-        y = y + np.clip(_solved(normal, pull), -_MOST_STEP_PX, _MOST_STEP_PX)
-    upper, lower = misfit[:columns], misfit[columns:]
-    off = np.maximum(np.abs(upper) * ink.upper_seen, np.abs(lower) * ink.lower_seen)
+        pull = _equations(
+            y, ink.split, stood, seen, held, ink.way,
+            rim.whole, rim.share, rim.drop, rim.steps, rim.weights, bands, misfit,
+        )  # fmt: skip
+        step = solveh_banded(bands.T, pull, lower=True, check_finite=False)
+        y = y + np.clip(step, -_MOST_STEP_PX, _MOST_STEP_PX)
+        if np.abs(step).max() < _SETTLED_PX:
+            break
+    off = (np.abs(misfit) * seen).max(axis=1)
     return Line(x + ink.columns[0], y, np.where(ink.seen, off, np.nan))
 
 
-def _geometry(columns: int, pen: Pen) -> _Geometry:
-    nodes = columns * NODES_PER_PX
+def rim_of(pen: Pen) -> Rim:
     radius = pen.width_px / 2
     angle = np.linspace(-np.pi / 2, np.pi / 2, _TOUCHES)
     place = radius * np.sin(angle) * NODES_PER_PX
     whole = np.floor(place).astype(np.int64)
-    node = np.arange(nodes)[:, None]
     half = 0.5 + 2 * pen.blur_px
     steps = np.arange(int(np.floor(-half * NODES_PER_PX)), int(np.ceil(half * NODES_PER_PX)))
     offset = (steps + 0.5) / NODES_PER_PX
     # A pixel's width seen through the blur.
     weights = ndtr((offset + 0.5) / pen.blur_px) - ndtr((offset - 0.5) / pen.blur_px)
-    centre = np.arange(columns)[:, None] * NODES_PER_PX + NODES_PER_PX // 2
-    return _Geometry(
-        first=np.clip(node + whole, 0, nodes - 1),
-        second=np.clip(node + whole + 1, 0, nodes - 1),
-        share=place - whole,
-        drop=radius * np.cos(angle),
-        views=np.clip(centre + steps, 0, nodes - 1),
-        weights=weights / weights.sum(),
-    )
+    return Rim(whole, place - whole, radius * np.cos(angle), steps, weights / weights.sum())
 
 
-def _compared(y: Floats, ink: ColumnInk, at: _Geometry) -> tuple[Floats, csr_array]:
-    """Ink seen minus ink drawn, above then below the splits, and how the latter follows y."""
-    rim = y[at.first] * (1 - at.share) + y[at.second] * at.share
-    node = np.arange(len(y))
-    up = np.argmin(rim - at.drop, axis=1)
-    down = np.argmax(rim + at.drop, axis=1)
-    top = (rim[node, up] - at.drop[up])[at.views]
-    bottom = (rim[node, down] + at.drop[down])[at.views]
-    split = ink.split[:, None]
-    above = np.maximum(split - top, 0) - np.maximum(split - bottom, 0)
-    below = np.maximum(bottom - split, 0) - np.maximum(top - split, 0)
-    misfit = np.concatenate([ink.above - above @ at.weights, ink.below - below @ at.weights])
-    columns = len(ink.split)
-    high, low = top < split, bottom < split
-    slopes_top = np.concatenate([-(high * at.weights), -(~high * at.weights)])
-    slopes_bottom = np.concatenate([low * at.weights, ~low * at.weights])
-    views = np.concatenate([at.views, at.views])
-    row = np.broadcast_to(np.arange(2 * columns)[:, None], views.shape).ravel()
-    values, where = [], []
-    for slope, touch in ((slopes_top, up), (slopes_bottom, down)):
-        part = at.share[touch][views]
-        values += [(slope * (1 - part)).ravel(), (slope * part).ravel()]
-        where += [at.first[node, touch][views].ravel(), at.second[node, touch][views].ravel()]
-    slopes = csr_array(
-        (np.concatenate(values), (np.tile(row, 4), np.concatenate(where))),
-        shape=(2 * columns, len(y)),
-    )
-    return misfit, slopes
+@njit(cache=True, nogil=True)
+def _equations(  # type: ignore[no-untyped-def]
+    y, split, stood, seen, held, way, whole, share, drop, steps, weights, bands, misfit
+):
+    """One round's normal equations: their bands into `bands`; returns the right side.
+
+    `bands[i, d]` is what the unknowns i and i + d have in common.
+
+    `misfit` (columns, 2) becomes the ink seen minus the ink drawn, above and below the split.
+    """
+    nodes, columns, width = len(y), len(split), bands.shape[1] - 1
+    ends, touch = np.empty((2, nodes)), np.empty((2, nodes), np.int64)
+    pen_ends(y, whole, share, drop, ends, touch)
+    (top, bottom), (up, down) = ends, touch
+    pull = np.zeros(nodes)
+    bands[:] = 0.0
+    bands[:, 0] = 1.0  # a line that no ink holds must not make the system singular
+    slopes = np.zeros((2, width + 1))
+    for i in range(columns):
+        middle = i * NODES_PER_PX + NODES_PER_PX // 2
+        # The first node any view depends on, and so many from there on.
+        low = min(max(min(max(middle + steps[0], 0), nodes - 1) + whole[0], 0), nodes - 1)
+        drawn_above, drawn_below = 0.0, 0.0
+        slopes[:] = 0.0
+        for v in range(len(steps)):
+            j = min(max(middle + steps[v], 0), nodes - 1)
+            w = weights[v]
+            drawn_above += w * (max(split[i] - top[j], 0.0) - max(split[i] - bottom[j], 0.0))
+            drawn_below += w * (max(bottom[j] - split[i], 0.0) - max(top[j] - split[i], 0.0))
+            for end in range(2):
+                k = up[j] if end == 0 else down[j]
+                side = 0 if (top[j] if end == 0 else bottom[j]) < split[i] else 1
+                slope = -w if end == 0 else w
+                first = min(max(j + whole[k], 0), nodes - 1) - low
+                second = min(max(j + whole[k] + 1, 0), nodes - 1) - low
+                slopes[side, first] += slope * (1 - share[k])
+                slopes[side, second] += slope * share[k]
+        misfit[i, 0], misfit[i, 1] = stood[i, 0] - drawn_above, stood[i, 1] - drawn_below
+        count = min(width + 1, nodes - low)
+        for side in range(2):
+            if not seen[i, side]:
+                continue
+            off = misfit[i, side]
+            trust = 1 / (_END_PX**2 * (1 + (off / _ODD_PX) ** 2))
+            for a in range(count):
+                if slopes[side, a] == 0.0:
+                    continue
+                pull[low + a] += trust * off * slopes[side, a]
+                for b in range(a, count):
+                    bands[low + a, b - a] += trust * slopes[side, a] * slopes[side, b]
+    _hold(y, held, way, bands, pull)
+    add_bends(y, bands, pull, 1, 0)
+    return pull
 
 
-def _solved(normal: csr_array, pull: Floats) -> Floats:
-    """The solution of a symmetric banded system."""
-    entries = normal.tocoo()
-    row, column = entries.coords
-    width = int((column - row).max())
-    bands = np.zeros((width + 1, len(pull)))
-    upper = column >= row
-    bands[width + row[upper] - column[upper], column[upper]] = entries.data[upper]
-    # A line that no ink holds must not make the system singular.
-    bands[width] += 1.0
-    result: Floats = solveh_banded(bands, pull, check_finite=False)
-    return result
+@njit(cache=True, nogil=True)
+def _hold(y, held, way, bands, pull):  # type: ignore[no-untyped-def]
+    """Adds how much the coarse way counts in columns whose ink another row hides."""
+    share = 1.0 / NODES_PER_PX
+    for i in range(len(held)):
+        if held[i] == 0:
+            continue
+        mean = 0.0
+        for a in range(NODES_PER_PX):
+            mean += y[i * NODES_PER_PX + a] * share
+        for a in range(NODES_PER_PX):
+            pull[i * NODES_PER_PX + a] += held[i] * (way[i] - mean) * share
+            for b in range(a, NODES_PER_PX):
+                bands[i * NODES_PER_PX + a, b - a] += held[i] * share**2
+
+
+@njit(cache=True, nogil=True)
+def add_bends(y, bands, pull, lines, line):  # type: ignore[no-untyped-def]
+    """Adds the penalty on a line's second differences to one round's equations; returns it.
+
+    Node j of this line is the unknown `j * lines + line`.
+    """
+    size, cost = float(NODES_PER_PX**2), 0.0
+    part = (size, -2 * size, size)
+    for j in range(len(y) - 2):
+        bend = size * (y[j] - 2 * y[j + 1] + y[j + 2])
+        stiff = _SMOOTH / (_BEND**2 + bend**2)
+        cost += 0.5 * _SMOOTH * np.log(1 + (bend / _BEND) ** 2)
+        for a in range(3):
+            pull[(j + a) * lines + line] -= stiff * bend * part[a]
+            for b in range(a, 3):
+                bands[(j + a) * lines + line, (b - a) * lines] += stiff * part[a] * part[b]
+    return cost
+
+
+@njit(cache=True, nogil=True)
+def pen_ends(y, whole, share, drop, ends, touch):  # type: ignore[no-untyped-def]
+    """Where the pen's ink begins and ends at each node into `ends`, (2, nodes).
+
+    `touch`, (2, nodes), becomes the place of the rim that does it.
+    """
+    nodes = len(y)
+    for j in range(nodes):
+        ends[0, j], ends[1, j] = 1e300, -1e300
+        for k in range(len(whole)):
+            first = min(max(j + whole[k], 0), nodes - 1)
+            second = min(max(j + whole[k] + 1, 0), nodes - 1)
+            height = y[first] * (1 - share[k]) + y[second] * share[k]
+            if height - drop[k] < ends[0, j]:
+                ends[0, j], touch[0, j] = height - drop[k], k
+            if height + drop[k] > ends[1, j]:
+                ends[1, j], touch[1, j] = height + drop[k], k

@@ -40,9 +40,8 @@ class Pen:
     blur_px: float
 
 
-def ink_darkness(dark: NDArray[np.float32], inked: NDArray[np.bool_]) -> float:
+def ink_darkness(values: NDArray[np.float32]) -> float:
     """A first guess of the pen's darkness: what the darker part of the inked pixels reaches."""
-    values = dark[inked]
     return float(np.clip(np.percentile(values, 90), 0.1, 1.0)) if len(values) else 1.0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecgvision.recording import LeadCurve
+from ecgvision.signals.crossings import fitted_crossings
 from ecgvision.signals.edges import INK_SHARE, ColumnInk, column_ink
 from ecgvision.signals.fit import Line, fitted_line
 from ecgvision.signals.pen import USUAL_MM, Pen, ink_darkness, measured_pen
@@ -49,6 +50,7 @@ def raster_curves(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadCurve, .
     followed = row_ways(page, layout, ink)
     inks, pen = _inks_and_pen(dark, followed, scale, name_boxes(layout))
     lines = [fitted_line(one, pen) for one in inks]
+    lines = fitted_crossings(dark, inks, lines, pen, scale)
     shifts_mm = time_shifts_mm(layout.rows, dark, inks, lines, pen, scale)
     curves = {}
     for row, one, line, shifts in zip(layout.rows, inks, lines, shifts_mm, strict=True):
@@ -84,13 +86,13 @@ def _column_ink(
 
 def _darkness(dark: NDArray[np.float32], followed: RowWays) -> float:
     """The darkness of the ink the ways run through."""
-    on = np.zeros(dark.shape, bool)
+    seen = []
     for way in followed.ways:
-        columns = np.arange(way.first, way.last) * followed.factor
+        columns = np.minimum(np.arange(way.first, way.last) * followed.factor, dark.shape[1] - 1)
         y = np.clip((way.top + way.bottom) // 2 * followed.factor, 0, dark.shape[0] - 1)
-        on[y, np.minimum(columns, dark.shape[1] - 1)] = True
-    on &= dark > INK_SHARE
-    return ink_darkness(dark, on)
+        seen.append(dark[y, columns])
+    values = np.concatenate(seen)
+    return ink_darkness(values[values > INK_SHARE])
 
 
 def _curve(
