@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from ecgvision.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,7 +89,7 @@ def cheapest_way(
     return entered, left
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _search(band, joints, shared, taken, start, stop):  # type: ignore[no-untyped-def]
     """The cheapest way, from `start` to `stop`, the costs to be at each height at the ends.
 
@@ -121,7 +122,7 @@ def _search(band, joints, shared, taken, start, stop):  # type: ignore[no-untype
     return entered, left
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _enter(before, enter, aside, here, came):  # type: ignore[no-untyped-def]
     """Cheapest costs to be in a column at each height into `here`, by state, and from which."""
     height = len(enter)
@@ -145,7 +146,7 @@ def _enter(before, enter, aside, here, came):  # type: ignore[no-untyped-def]
         here[_LIFTED, y] += _STRAY * abs(y - height // 2) + _LIFTED_ALONG
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _costs(  # type: ignore[no-untyped-def]
     band, joints, shared, taken, column, enter, aside, steep, flat
 ):
@@ -166,14 +167,14 @@ def _costs(  # type: ignore[no-untyped-def]
             aside[y] = _STOLEN_ALONG
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _leave(here, steep, flat, out, rows):  # type: ignore[no-untyped-def]
     """Cheapest costs to leave a column at each height into `out`, and where it was entered."""
     _level(here, flat, out, rows)
     _steep(here, steep, out, rows)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _level(here, flat, out, rows):  # type: ignore[no-untyped-def]
     """`_leave` for ways that run flat or are lifted: from some rows above or below."""
     height = here.shape[1]
@@ -203,14 +204,14 @@ def _level(here, flat, out, rows):  # type: ignore[no-untyped-def]
                 rows[_LIFTED, y] = y + step
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _steep(here, steep, out, rows):  # type: ignore[no-untyped-def]
     """`_leave` for ways that climb or fall: from any row below or above."""
     height = here.shape[1]
     cost, at = _NEVER, height - 1
     out[_UP, height - 1], rows[_UP, height - 1] = _NEVER, height - 1
     for y in range(height - 2, -1, -1):
-        if here[_UP, y + 1] < cost:
+        if here[_UP, y + 1] <= cost:
             cost, at = here[_UP, y + 1], y + 1
         cost += steep[y + 1]
         out[_UP, y], rows[_UP, y] = cost, at

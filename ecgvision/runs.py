@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from ecgvision.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,14 +70,14 @@ def painted(shape: tuple[int, int], first: Ints, last: Ints) -> Bools:
     return image
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint(image, first, last):  # type: ignore[no-untyped-def]
     for x in range(image.shape[1]):
         for y in range(max(first[x], 0), min(last[x] + 1, image.shape[0])):
             image[y, x] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ends(ink, rows, columns, step):  # type: ignore[no-untyped-def]
     height = ink.shape[0]
     found = rows.copy()
@@ -90,7 +91,7 @@ def _ends(ink, rows, columns, step):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stretches(dark, least, columns, tops, bottoms):  # type: ignore[no-untyped-def]
     height, count = dark.shape[0], len(columns)
     seen = np.zeros(count, np.bool_)
@@ -116,7 +117,7 @@ def _stretches(dark, least, columns, tops, bottoms):  # type: ignore[no-untyped-
     return seen, places
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ink_between(dark, full, columns, first, stop):  # type: ignore[no-untyped-def]
     height = dark.shape[0]
     found = np.zeros(len(columns))

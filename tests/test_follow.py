@@ -90,7 +90,8 @@ def test_spikes_that_run_into_each_other_explain_all_ink() -> None:
         explained[:, way.first : way.last] |= inside
     beside = cv2.dilate(explained, np.ones((9, 9), np.uint8)) > 0  # a limb is wider than its way
     assert np.count_nonzero(mask & ~beside) < 0.01 * np.count_nonzero(mask)
-    assert upper.bottom.max() == pytest.approx(52 * PX_PER_MM, abs=8)
+    assert upper.bottom.max() == pytest.approx(52 * PX_PER_MM, abs=12)
+    assert lower.top.min() == pytest.approx(46 * PX_PER_MM, abs=12)
     assert upper.bottom.max() > lower.top.min() + 2 * PX_PER_MM
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from scipy.linalg import solveh_banded
 from scipy.special import ndtr
 
+from ecgvision.compiled import compiled
 from ecgvision.signals.edges import ColumnInk
 from ecgvision.signals.pen import Pen
 
@@ -111,7 +111,7 @@ def rim_of(pen: Pen) -> Rim:
     return Rim(whole, place - whole, radius * np.cos(angle), steps, weights / weights.sum())
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _equations(  # type: ignore[no-untyped-def]
     y, split, stood, seen, held, way, whole, share, drop, steps, weights, bands, misfit
 ):
@@ -166,7 +166,7 @@ def _equations(  # type: ignore[no-untyped-def]
     return pull
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hold(y, held, way, bands, pull):  # type: ignore[no-untyped-def]
     """Adds how much the coarse way counts in columns whose ink another row hides."""
     share = 1.0 / NODES_PER_PX
@@ -182,7 +182,7 @@ def _hold(y, held, way, bands, pull):  # type: ignore[no-untyped-def]
                 bands[i * NODES_PER_PX + a, b - a] += held[i] * share**2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_bends(y, bands, pull, lines, line):  # type: ignore[no-untyped-def]
     """Adds the penalty on a line's second differences to one round's equations; returns it.
 
@@ -201,7 +201,7 @@ def add_bends(y, bands, pull, lines, line):  # type: ignore[no-untyped-def]
     return cost
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def pen_ends(y, whole, share, drop, ends, touch):  # type: ignore[no-untyped-def]
     """Where the pen's ink begins and ends at each node into `ends`, (2, nodes).
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ecgvision.compiled import compiled
 from ecgvision.signals.fit import NODES_PER_PX, add_bends, pen_ends
 
 # Standard error of a pixel, and where larger misfits count less (shares of the pen's darkness).
@@ -20,7 +20,7 @@ _ROOT_2_PI = math.sqrt(2 * math.pi)
 _HELD = 1e8
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def equations(  # type: ignore[no-untyped-def]
     seen, rest, every, y, held, sigma, whole, share, drop, steps, weights, bands, pull
 ):
@@ -71,7 +71,7 @@ def equations(  # type: ignore[no-untyped-def]
     return cost
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _slopes(  # type: ignore[no-untyped-def]
     p, middle, drawn, rest, ends, touch, near, sigma, whole, share, steps, weights, slope
 ):
@@ -102,7 +102,7 @@ def _slopes(  # type: ignore[no-untyped-def]
     return touched
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(low, high, trust, off, slope, bands, pull):  # type: ignore[no-untyped-def]
     """Adds one pixel to the equations of the unknowns from `low` to `high`; clears `slope`."""
     for a in range(low, high):
@@ -115,7 +115,7 @@ def _add(low, high, trust, off, slope, bands, pull):  # type: ignore[no-untyped-
     slope[low:high] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bracket(ends, middle, sigma, steps, near):  # type: ignore[no-untyped-def]
     """Between which rows a column's ink begins, and between which it ends, into `near`, (4,)."""
     near[0], near[1], near[2], near[3] = 1e300, -1e300, 1e300, -1e300
@@ -126,14 +126,14 @@ def _bracket(ends, middle, sigma, steps, near):  # type: ignore[no-untyped-def]
             near[2 * end + 1] = max(near[2 * end + 1], ends[end, j] + _REACH * sigma)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_inside(p, near):  # type: ignore[no-untyped-def]
     """Whether a pixel lies near neither end."""
     y = p + 0.5
     return not (near[0] <= y <= near[1] or near[2] <= y <= near[3])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def draw(y, sigma, whole, share, drop, steps, weights, image):  # type: ignore[no-untyped-def]
     """What the pen draws of all the lines, (h, w) from 0 to 1, into `image`."""
     ends = np.empty((2, y.shape[1]))
@@ -147,7 +147,7 @@ def draw(y, sigma, whole, share, drop, steps, weights, image):  # type: ignore[n
                 image[p, i] = 1 - (1 - image[p, i]) * (1 - drawn[p])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _draw_column(ends, middle, sigma, steps, weights, drawn):  # type: ignore[no-untyped-def]
     """One column of one line, from the pen's ends at its nodes, (h,) from 0 to 1."""
     height, reach = len(drawn), _REACH * sigma
@@ -167,7 +167,7 @@ def _draw_column(ends, middle, sigma, steps, weights, drawn):  # type: ignore[no
         drawn[p] = min(max(drawn[p], 0.0), 1.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _normal(z):  # type: ignore[no-untyped-def]
     """The normal distribution's share below z."""
     return 0.5 * (1 + math.erf(z * 0.7071067811865476))
