@@ -8,7 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ecgvision.errors import UnreadableError
-from ecgvision.media.raster import PAPER, PIXEL_LIMIT, oriented, refuse_too_large, to_grey
+from ecgvision.media.raster import PAPER, PIXEL_LIMIT, as_kind, oriented, refuse_too_large
 
 if TYPE_CHECKING:
     from ecgvision.types import Pixels
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _BELIEVABLE_DPI = (100.0, 1200.0)
 # A fax has 204 x 98 dots per inch; nothing on paper is further from square than this.
 _MOST_OBLONG = 2.5
+
+# Pages an image file may have; Pillow takes longer for each the more there are before it.
+_MOST_FRAMES = 2000
+_BAND_PX = 1 << 22
 
 _EXIF_ORIENTATION = 274
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 256, 257, 262, 0
@@ -97,9 +101,24 @@ def believable_dpi(dpi: object) -> tuple[float, float] | None:
 
 
 def frame_count(data: bytes, source: Path) -> int:
-    """Number of pages in an image file."""
+    """Number of pages in an image file; refuses those with more than anybody scans into one."""
     with _pillow(data, source, None) as image:
-        return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+        count = 1
+        if image.format == "TIFF":
+            with suppress(EOFError):
+                while count <= _MOST_FRAMES:
+                    image.seek(count)
+                    count += 1
+    if count > _MOST_FRAMES:
+        raise UnreadableError(
+            "file-too-large",
+            source,
+            None,
+            expected=f"an image file of at most {_MOST_FRAMES:,} pages",
+            found="more",
+            hint="split the file",
+        )
+    return count
 
 
 def read_head(data: bytes, source: Path, page: int) -> ImageHead:
@@ -224,7 +243,7 @@ def _pillow(data: bytes, source: Path, page: int | None) -> Iterator[Image.Image
             if page is not None and page > 1:
                 image.seek(page - 1)
             yield image
-        except UnreadableError:
+        except (UnreadableError, MemoryError):
             raise
         except Image.DecompressionBombError:
             refuse_too_large(PIXEL_LIMIT + 1, PIXEL_LIMIT, source, page, "an image")
@@ -252,30 +271,48 @@ def _decode_odd(data: bytes, source: Path, page: int, grey: bool) -> tuple[Pixel
 
 
 def _flat(image: Image.Image, negative: bool, grey: bool) -> Pixels:
-    """Any of Pillow's modes as 8-bit grey or RGB on white paper."""
+    """Any of Pillow's modes as 8-bit grey or RGB on white paper.
+
+    Band by band: wide numbers for a whole large image would take gigabytes.
+    """
+    width, height = image.size
+    rows = max(1, _BAND_PX // width)
+    bands = [(0, y, width, min(y + rows, height)) for y in range(0, height, rows)]
+    peak = None
     if image.mode[0] in "IF":
-        deep = _to_8_bit(np.asarray(image), negative)
-        return deep if grey else np.repeat(deep[:, :, None], 3, axis=2)
+        peak = max(float(_finite(np.asarray(image.crop(band))).max(initial=0)) for band in bands)
+    out = np.empty((height, width) if grey else (height, width, 3), np.uint8)
+    for band in bands:
+        part = image.crop(band)
+        flat = _flat_colours(part) if peak is None else _to_8_bit(part, negative, peak)
+        out[band[1] : band[3]] = as_kind(flat, grey)
+    return out
+
+
+def _flat_colours(image: Image.Image) -> Pixels:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
         alpha = rgba[:, :, 3:]
-        rgb = ((rgba[:, :, :3] * alpha + PAPER * (255 - alpha) + 127) // 255).astype(np.uint8)
-        return to_grey(rgb) if grey else rgb
-    if grey and image.mode in ("1", "L"):
-        return np.array(image.convert("L"), np.uint8)
-    rgb = np.array(image.convert("RGB"), np.uint8)
-    return to_grey(rgb) if grey else rgb
+        mixed = (rgba[:, :, :3] * alpha + PAPER * (255 - alpha) + 127) // 255
+        return mixed.astype(np.uint8)
+    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"), np.uint8)
 
 
-def _to_8_bit(deep: np.ndarray, negative: bool) -> Pixels:
-    """16-bit, 32-bit and floating greys; `negative` where Pillow leaves white at zero."""
+def _finite(deep: np.ndarray) -> np.ndarray:
+    if deep.dtype.kind != "f":
+        return deep
+    return np.nan_to_num(deep.astype(np.float64), nan=1.0, posinf=1.0, neginf=0.0)
+
+
+def _to_8_bit(image: Image.Image, negative: bool, peak: float) -> Pixels:
+    """16-bit, 32-bit and floating greys, of which the whole image's highest is `peak`.
+
+    `negative` tells that Pillow leaves white at zero.
+    """
+    deep = _finite(np.asarray(image))
     if deep.dtype.kind == "f":
-        finite = np.nan_to_num(deep.astype(np.float64), nan=1.0, posinf=1.0, neginf=0.0)
-        scaled = finite * (255.0 if finite.max(initial=0.0) <= 1.0 else 1.0)
+        scaled = deep * (255.0 if peak <= 1.0 else 1.0)
     else:
-        whole = deep.astype(np.int64)
-        scaled = (
-            whole // 256 if deep.dtype.itemsize == 2 or whole.max(initial=0) > 255 else whole
-        ).astype(np.float64)
+        scaled = deep // 256 if deep.dtype.itemsize == 2 or peak > 255 else deep
     eight = np.clip(scaled, 0, 255).astype(np.uint8)
     return 255 - eight if negative else eight

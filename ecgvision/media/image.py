@@ -13,6 +13,7 @@ from ecgvision.media.decode import (
     frame_count,
     read_head,
 )
+from ecgvision.media.filedata import SourceFile
 from ecgvision.media.raster import NativeCache, cut, squared
 from ecgvision.types import Box, Page, Stroke, Text
 
@@ -28,11 +29,11 @@ _SAME_DPI = 0.005
 class ImageFile:
     """An image file that is open; its pages are decoded when their pixels are asked for."""
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
-        self._data = source.read_bytes()
-        check_whole(self._data, source)
-        self.page_count = frame_count(self._data, source)
+    def __init__(self, file: SourceFile) -> None:
+        self._source = file.source
+        self._data = file.whole()
+        check_whole(self._data, self._source)
+        self.page_count = frame_count(self._data, self._source)
 
     def page(self, number: int) -> Page:
         head = read_head(self._data, self._source, number)

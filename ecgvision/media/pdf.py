@@ -13,7 +13,10 @@ import numpy as np
 
 from ecgvision.errors import UnreadableError
 from ecgvision.media import scan as scans
+from ecgvision.media.embedded import check_images
+from ecgvision.media.filedata import SourceFile
 from ecgvision.media.mupdf import pymupdf
+from ecgvision.media.pagecost import refuse_long_ways, refuse_slow_drawing, refuse_too_complex
 from ecgvision.media.pdfcheck import (
     check_boxes,
     damaged_pdf,
@@ -48,11 +51,11 @@ _MARGIN_PX = 8
 class PdfFile:
     """An open PDF; refuses what cannot be shown whole."""
 
-    def __init__(self, source: Path, renderer: Literal["pymupdf", "poppler"]) -> None:
+    def __init__(self, file: SourceFile, renderer: Literal["pymupdf", "poppler"]) -> None:
         if renderer == "poppler" and shutil.which("pdftoppm") is None:
             raise UnreadableError(
                 "renderer-missing",
-                source,
+                file.source,
                 None,
                 expected="poppler's pdftoppm on the path",
                 found="no such program",
@@ -60,11 +63,13 @@ class PdfFile:
             )
         pymupdf.TOOLS.mupdf_display_errors(False)
         pymupdf.TOOLS.mupdf_display_warnings(False)
-        self._source, self._renderer = source, renderer
-        self._document = opened(source)
+        self._file, self._source, self._renderer = file, file.source, renderer
+        self._document = opened(file)
         self.page_count = int(self._document.page_count)
 
     def page(self, number: int) -> Page:
+        if self._file.data is None or self._renderer == "poppler":  # both read it from disk
+            self._file.check_unchanged(number)
         with losses_refused(self._source, number):
             page = self._document.load_page(number - 1)
             check_boxes(self._document, page, self._source, number)
@@ -77,7 +82,9 @@ class PdfFile:
         refuse_too_large(pixels, RENDER_LIMIT, self._source, number)
         if min(size_mm) < _LEAST_MM:
             raise empty_page(self._source, number, f"{size_mm[0]:.1f} x {size_mm[1]:.1f} mm")
+        refuse_too_complex(self._document, page, self._source, number)
         page.read_contents()  # finds damage now instead of at the first stroke
+        check_images(self._document, page, self._source, number)
         frame = Frame(page.rotation, shown_pt)
         scan = scans.find_scan(page, frame, size_mm)
         drawn = Drawn(self._document, page, self._source, number, self._renderer)
@@ -109,7 +116,7 @@ class Drawn:
         renderer: Literal["pymupdf", "poppler"],
     ) -> None:
         self.document, self.page, self.source, self.number = document, page, source, number
-        self.renderer = renderer
+        self.renderer, self._checked = renderer, False
         self._by_poppler: tuple[tuple[float, bool], Pixels] | None = None
 
     def pixels(
@@ -118,10 +125,18 @@ class Drawn:
         """The clip drawn at `px_per_mm`; `stretch` is applied to the page before."""
         shape = clip_shape(clip, px_per_mm)
         refuse_too_large(shape[0] * shape[1], PIXEL_LIMIT, self.source, self.number)
+        self._refuse_slow()
         if self.renderer == "poppler":
             return cut(self._poppler(px_per_mm, grey), px_per_mm, px_per_mm, clip)
         with losses_refused(self.source, self.number):
             return self._mupdf(px_per_mm, clip, grey, stretch, shape)
+
+    def _refuse_slow(self) -> None:
+        """Once for each page: its cost does not depend on the clip."""
+        if not self._checked:
+            with losses_refused(self.source, self.number):
+                refuse_slow_drawing(self.page, self.source, self.number)
+            self._checked = True
 
     @cached_property
     def _display_list(self) -> Any:
@@ -184,6 +199,7 @@ class VectorReader:
         self._drawn, self._frame = drawn, frame
 
     def pixels(self, px_per_mm: float, clip: Box, grey: bool) -> Pixels:
+        _ = self._strokes  # refuses those that would take minutes to draw
         return self._drawn.pixels(px_per_mm, clip, grey)
 
     def strokes(self) -> tuple[Stroke, ...]:
@@ -194,8 +210,12 @@ class VectorReader:
 
     @cached_property
     def _strokes(self) -> tuple[Stroke, ...]:
-        with losses_refused(self._drawn.source, self._drawn.number):
-            return strokes_of(self._drawn.page.get_cdrawings(), self._frame)
+        drawn, shown = self._drawn, self._drawn.page.rect
+        with losses_refused(drawn.source, drawn.number):
+            strokes = strokes_of(drawn.page.get_cdrawings(), self._frame)
+            size_mm = (float(shown.width) * MM_PER_PT, float(shown.height) * MM_PER_PT)
+            refuse_long_ways(strokes, size_mm, drawn.source, drawn.number)
+            return strokes
 
     @cached_property
     def _texts(self) -> tuple[Text, ...]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PAPER = 255
 
-PIXEL_LIMIT = 178_000_000
-"""Pixels an image may have: just below the size that Pillow itself refuses as a bomb."""
+PIXEL_LIMIT = 120_000_000
+"""Pixels an image may have: A3 at 780 dpi, the largest phone photos but one or two."""
 
 RENDER_LIMIT = 60_000_000
 """Pixels a page may have when it is rendered at 300 dpi: nearly A1, far above any ECG paper."""

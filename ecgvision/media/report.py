@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import Literal, Protocol
 
 from ecgvision.errors import UnreadableError
+from ecgvision.media.filedata import SourceFile
 from ecgvision.types import Page
 
 Renderer = Literal["pymupdf", "poppler"]
 
-# The PDF standard lets its header stand anywhere in the first kilobyte.
-_HEAD_BYTES = 1024
+# No report has so many pages; a file that says so, or is made to, would be read for days.
+_MOST_PAGES = 100_000
 
 _IMAGE_MAGIC = (
     b"\x89PNG\r\n\x1a\n",
@@ -40,9 +41,14 @@ class Report:
     Not to be shared between threads or processes: every worker opens its own.
     """
 
-    def __init__(self, source: Path, file: _OpenFile) -> None:
-        self.source = source
-        self._file = file
+    def __init__(self, source: SourceFile, file: _OpenFile) -> None:
+        self.source = source.source
+        self._source_file, self._file = source, file
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256, in hex, of the very bytes that are read."""
+        return self._source_file.sha256
 
     @property
     def page_count(self) -> int:
@@ -91,72 +97,40 @@ def open_report(path: str | Path, *, renderer: Renderer = "pymupdf") -> Report:
     >>> with open_report("report.pdf") as report:  # doctest: +SKIP
     ...     grey = report.page(1).pixels(grey=True)
     """
-    source = Path(path)
-    kind = _kind_of(source)
-    if kind == "image":
+    file = SourceFile(Path(path))
+    opened: _OpenFile
+    if _kind_of(file) == "image":
         from ecgvision.media.image import ImageFile
 
-        return Report(source, ImageFile(source))
-    from ecgvision.media.pdf import PdfFile  # the PDF library is loaded for PDFs only
+        opened = ImageFile(file)
+    else:
+        from ecgvision.media.pdf import PdfFile  # the PDF library is loaded for PDFs only
 
-    return Report(source, PdfFile(source, renderer))
+        opened = PdfFile(file, renderer)
+    if opened.page_count > _MOST_PAGES:
+        opened.close()
+        raise UnreadableError(
+            "file-too-large",
+            file.source,
+            None,
+            expected=f"a report of at most {_MOST_PAGES:,} pages",
+            found=f"{opened.page_count:,} pages",
+            hint="split the file",
+        )
+    return Report(file, opened)
 
 
-def _kind_of(source: Path) -> Literal["pdf", "image"]:
+def _kind_of(file: SourceFile) -> Literal["pdf", "image"]:
     """What the first bytes say; raises `UnreadableError` where that is nothing known."""
-    head = _head(source)
-    if head.startswith(_IMAGE_MAGIC):
+    if file.head.startswith(_IMAGE_MAGIC):
         return "image"
-    if b"%PDF-" in head:
+    if b"%PDF-" in file.head:
         return "pdf"
     raise UnreadableError(
         "file-type-unknown",
-        source,
+        file.source,
         None,
         expected="a PDF, PNG, JPEG, TIFF or BMP file",
         found="other content, whatever the file is called",
         hint="export the report as PDF or as an image",
     )
-
-
-def _head(source: Path) -> bytes:
-    if source.is_dir():
-        raise UnreadableError(
-            "file-is-directory",
-            source,
-            None,
-            expected="a file",
-            found="a folder",
-            hint="name the file inside it",
-        )
-    try:
-        with source.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except FileNotFoundError as error:
-        raise UnreadableError(
-            "file-missing",
-            source,
-            None,
-            expected="a file",
-            found="nothing of that name",
-            hint="check the path",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UnreadableError(
-            "file-unreadable",
-            source,
-            None,
-            expected="a file that can be read",
-            found=type(error).__name__,
-            hint="check the path and its permissions",
-        ) from error
-    if not head:
-        raise UnreadableError(
-            "file-empty",
-            source,
-            None,
-            expected="a report",
-            found="a file of 0 bytes",
-            hint="copy or export the file again",
-        )
-    return head

@@ -18,6 +18,9 @@ MM_PER_PT = 25.4 / 72
 
 # Ends of neighbouring segments closer than this (in pt) are joined: the noise of 32-bit floats.
 _JOINED_PT = 1e-3
+# Points further away than this, 350 m, come of damaged numbers, and are too far for pictures.
+_FARTHEST_PT = 1e6
+_WIDEST_PT = 1e3
 # What PyMuPDF's path items hold: "l" for a straight line, then its ends.
 _KIND, _START, _END = itemgetter(0), itemgetter(1), itemgetter(2)
 # Words of one line further apart than this many times their height stand in different columns.
@@ -55,7 +58,8 @@ class Frame:
 
 def strokes_of(drawings: Sequence[dict[str, Any]], frame: Frame) -> tuple[Stroke, ...]:
     """Strokes and filled areas from PyMuPDF's drawings, in drawing order."""
-    painted = list(_painted(drawings))
+    with np.errstate(invalid="ignore", over="ignore"):  # such numbers are left out
+        painted = list(_painted(drawings))
     if not painted:
         return ()
     # All points at once: a grid has hundreds of short lines.
@@ -77,14 +81,29 @@ def _painted(drawings: Sequence[dict[str, Any]]) -> Iterator[tuple[Points, float
         line = _seen(drawing.get("color"), drawing.get("stroke_opacity")) if "s" in kind else None
         if fill is None and line is None:
             continue
-        width_pt = float(drawing.get("width") or 0.0)
+        width_pt = min(max(0.0, float(drawing.get("width") or 0.0)), _WIDEST_PT)  # 0 for NaN
         for points_pt in _polylines(drawing["items"], bool(drawing.get("closePath"))):
-            if not np.isfinite(points_pt).all():
-                continue
-            if fill is not None:
-                yield points_pt, 0.0, fill, True
+            if fill is not None and not np.isnan(points_pt).any():
+                yield np.clip(points_pt, -_FARTHEST_PT, _FARTHEST_PT), 0.0, fill, True
             if line is not None:
-                yield points_pt, width_pt, line, False
+                for part_pt in _near(points_pt):
+                    yield part_pt, width_pt, line, False
+
+
+def _near(points_pt: Points) -> Iterator[Points]:
+    """The parts of a line whose points are numbers and near enough; what lies between is lost."""
+    near = (np.abs(points_pt) < _FARTHEST_PT).all(axis=1)  # also False for NaN
+    if near.all():
+        yield points_pt
+        return
+    for part_pt in np.split(points_pt, np.flatnonzero(~near)):
+        kept = part_pt[1:] if len(part_pt) and not _is_near(part_pt[0]) else part_pt
+        if len(kept) > 1:
+            yield kept
+
+
+def _is_near(point_pt: Points) -> bool:
+    return bool((np.abs(point_pt) < _FARTHEST_PT).all())
 
 
 def _seen(color: Sequence[float] | None, opacity: float | None) -> RGB | None:

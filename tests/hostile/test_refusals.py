@@ -1,12 +1,10 @@
-"""Files that are broken, locked, empty, lying or huge are refused with a code, never shown half."""
+"""What `media` refuses, and with which code, in more ways than the corpus has files."""
 
 from __future__ import annotations
 
 import io
 import pickle
 import shutil
-import struct
-import zlib
 
 import numpy as np
 import pymupdf
@@ -17,6 +15,8 @@ from ecgvision.errors import UnreadableError
 from ecgvision.media import open_report
 from ecgvision.media.canvas import PdfCanvas
 from ecgvision.types import Box
+from tests.hostile import raw_pdf
+from tests.hostile.image_files import many_frames, png_of
 
 
 def read_all(path, **options):
@@ -56,16 +56,7 @@ def encoded(kind, **options):
     return out.getvalue()
 
 
-def test_what_is_no_file(tmp_path):
-    assert refusal(tmp_path / "none.pdf") == "file-missing"
-    assert refusal(tmp_path) == "file-is-directory"
-    (tmp_path / "empty.pdf").touch()
-    assert refusal(tmp_path / "empty.pdf") == "file-empty"
-
-
-@pytest.mark.parametrize(
-    "data", [b"<html><body>Login</body></html>", b"\0" * 5000, b"x", b"GIF89a"]
-)
+@pytest.mark.parametrize("data", [b"\0" * 5000, b"x", b"GIF89a"])
 def test_content_decides_not_the_name(tmp_path, data):
     (tmp_path / "report.pdf").write_bytes(data)
     assert refusal(tmp_path / "report.pdf") == "file-type-unknown"
@@ -80,18 +71,7 @@ def test_wrong_names_do_not_matter(tmp_path):
     assert len(open_report(tmp_path / "c.pdf").page(1).strokes) == 1
 
 
-def test_passwords(tmp_path):
-    with pymupdf.open(stream=a_pdf(), filetype="pdf") as document:
-        aes = pymupdf.PDF_ENCRYPT_AES_256
-        document.save(tmp_path / "user.pdf", encryption=aes, user_pw="u", owner_pw="o")
-        document.save(tmp_path / "owner.pdf", encryption=aes, user_pw="", owner_pw="o")
-    assert refusal(tmp_path / "user.pdf") == "pdf-encrypted"
-    page = open_report(tmp_path / "owner.pdf").page(1)
-    assert len(page.strokes) == 1
-    assert page.pixels(grey=True).min() == 0
-
-
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.8, 0.97])
+@pytest.mark.parametrize("share", [0.01, 0.97, 0.99])
 def test_truncated_pdf(tmp_path, share):
     data = a_pdf()
     (tmp_path / "a.pdf").write_bytes(data[: max(20, int(len(data) * share))])
@@ -130,7 +110,6 @@ def test_pdf_without_pages(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "code"),
     [
-        ({"MediaBox": "[0 0 14400 14400]"}, "page-too-large"),
         ({"MediaBox": "[0 0 999999999 999999999]"}, "page-too-large"),
         ({"UserUnit": "75"}, "page-too-large"),
         ({"MediaBox": "[0 0 0 0]"}, "page-empty-size"),
@@ -201,25 +180,54 @@ def test_bytes_after_a_jpeg_do_not_matter(tmp_path):
     assert open_report(tmp_path / "a.jpg").page(1).reader.native(True).shape == (200, 300)
 
 
-def _png_of(width, height):
-    def chunk(kind, body):
-        check = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
-
-
-@pytest.mark.parametrize("side", [13_400, 30_000, 2_000_000])
+@pytest.mark.parametrize("side", [11_000, 2_000_000])
 def test_bombs_are_refused_by_their_header(tmp_path, side):
-    (tmp_path / "a.png").write_bytes(_png_of(side, side))
+    (tmp_path / "a.png").write_bytes(png_of(side, side))
     assert refusal(tmp_path / "a.png") == "page-too-large"
 
 
 def test_image_with_fewer_pixels_than_it_says(tmp_path):
-    (tmp_path / "a.png").write_bytes(_png_of(300, 300))
+    (tmp_path / "a.png").write_bytes(png_of(300, 300))
     assert refusal(tmp_path / "a.png") == "image-damaged"
+
+
+def test_images_of_many_pages_have_a_limit(tmp_path):
+    frames = [Image.new("L", (4, 4))] * 3
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    assert open_report(tmp_path / "a.tif").page_count == 3
+    (tmp_path / "b.tif").write_bytes(many_frames(2000))
+    with open_report(tmp_path / "b.tif") as report:
+        assert report.page_count == 2000
+    (tmp_path / "c.tif").write_bytes(many_frames(2001))
+    assert refusal(tmp_path / "c.tif") == "file-too-large"
+
+
+def test_damaged_numbers_cost_their_piece_of_the_line(tmp_path):
+    """What is drawn far off the page, or nowhere, does not take the rest of its line with it."""
+    content = b"10 10 m 20 10 l 30 20 l 40 99999999999 l 50 10 l 60 10 l S 9 w 5 5 m 6 6 l S"
+    (tmp_path / "a.pdf").write_bytes(raw_pdf.one_page(content))
+    found = [s.points_mm * 72 / 25.4 for s in open_report(tmp_path / "a.pdf").page(1).strokes]
+    assert [len(points) for points in found] == [3, 2, 2]
+    np.testing.assert_allclose(found[1][:, 0], [50, 60], atol=1e-3)
+
+
+@pytest.mark.parametrize("kept", [0.999, 0.8, 0.5])
+@pytest.mark.parametrize("kind", ["jpeg2000", "jbig2"])
+def test_images_in_a_pdf_that_stop_early(tmp_path, kind, kept):
+    """MuPDF says nothing of these and leaves the image out, in part or as a whole."""
+    rng = np.random.default_rng(4)
+    pixels = rng.integers(0, 255, (150, 200), np.uint8)
+    data = raw_pdf.jpeg2000(pixels) if kind == "jpeg2000" else raw_pdf.jbig2(pixels > 200)
+    entries = {
+        "jpeg2000": b"/Filter/JPXDecode/Width 200/Height 150",
+        "jbig2": b"/Filter/JBIG2Decode/Width 200/Height 150/ColorSpace/DeviceGray"
+        b"/BitsPerComponent 1",
+    }[kind]
+    (tmp_path / "whole.pdf").write_bytes(raw_pdf.with_image(data, entries))
+    with open_report(tmp_path / "whole.pdf") as report:
+        assert report.page(1).pixels(2.0, grey=True).std() > 10
+    (tmp_path / "cut.pdf").write_bytes(raw_pdf.with_image(data[: int(len(data) * kept)], entries))
+    assert refusal(tmp_path / "cut.pdf") == "page-damaged"
 
 
 def test_missing_renderer(tmp_path, monkeypatch):
