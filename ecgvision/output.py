@@ -1,47 +1,43 @@
-"""Files in and out: finds the reports to convert, names their outputs, writes them whole or not.
+"""Files out: names the outputs of pages, and writes them whole or not at all.
 
 Nothing is ever half written: data goes to a temporary file beside its place and is renamed.
 """
 
 from __future__ import annotations
 
-import glob
+import errno
 import json
 import os
 import secrets
-import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecgvision.errors import EcgVisionError, UsageError
+from ecgvision.errors import EcgVisionError
 
 if TYPE_CHECKING:
     from ecgvision.types import Pixels
 
-ENDINGS = frozenset({".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
-"""Endings of the files that are picked up in folders; a file named by itself may have any."""
-
 # Signature and IHDR chunk: what may follow them is ours to choose.
 _PNG_HEAD_BYTES = 8 + 25
+# What the names of all temporary files begin with.
+TEMPORARY = ".ecgvision-"
+# Errors that the next file would meet as well: no space, no quota, a disk that is read-only.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class OutputError(EcgVisionError):
-    """An output file cannot be written."""
+    """An output file cannot be written; `full` where no other could be, either: no space left."""
 
     code = "output-unwritable"
 
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A file to convert; its outputs go to the sub-folder `relative` of the output folder."""
-
-    source: Path
-    relative: Path = Path()
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +77,16 @@ def output_names(
     ['out/a b-p2.png', 'out/a b-p2.json', 'out/a b-p2.npz',
      'out/a_b_p2-9bb34a90.hea', 'out/a_b_p2-9bb34a90.dat']
     """
-    stem = source.stem if page_number == 1 else f"{source.stem}-p{page_number}"
     folder = out_dir / (base or Path())
+    return page_names(source.stem, page_number, folder, kinds=kinds, qc=qc)
+
+
+def page_names(
+    stem: str, page_number: int, folder: Path, *, kinds: Iterable[str] = (), qc: bool = False
+) -> OutputNames:
+    """As `output_names`, for a source whose files are to be named by `stem` in `folder`."""
+    if page_number > 1:
+        stem = f"{stem}-p{page_number}"
     return OutputNames(
         stem,
         folder / f"{stem}.png",
@@ -99,99 +103,6 @@ def _signal_names(kind: str, stem: str) -> tuple[str, ...]:
 
         return f"{record_name(stem)}.hea", f"{record_name(stem)}.dat"
     return (f"{stem}.{'dcm' if kind == 'dicom' else kind}",)
-
-
-# --- finding ----------------------------------------------------------------------------------
-
-
-def find_jobs(paths: Iterable[str | Path], out_dir: Path | None = None) -> list[Job]:
-    """The files that `paths` name: files as they are, folders with all below, patterns expanded.
-
-    What was found in a folder, or by a pattern, keeps its sub-folder. `out_dir` is left out where
-    it lies in a searched folder, as its pictures are no reports. Raises `UsageError` for a path
-    that gives no file.
-    """
-    jobs: dict[tuple[Path, Path], Job] = {}
-    for path in paths:
-        found = list(_jobs_of(Path(path), out_dir))
-        if not found:
-            endings = " ".join(sorted(ENDINGS))
-            raise UsageError(f"no reports in {str(path)!r}; looked for files ending in {endings}")
-        for job in found:
-            jobs.setdefault((Path.cwd() / job.source, job.relative), job)
-    return list(jobs.values())
-
-
-def _jobs_of(path: Path, out_dir: Path | None) -> Iterator[Job]:
-    if path.is_dir():
-        if out_dir is not None and _real(path) == _real(out_dir):
-            raise UsageError(
-                f"{str(path)!r} is searched for reports and cannot take the output, which would be "
-                "read as reports next time; name another folder with -o"
-            )
-        yield from _in_folder(path, Path(), out_dir)
-    elif os.path.lexists(path):
-        if not _maybe_file(path):
-            raise UsageError(f"{str(path)!r} is neither a file nor a folder")
-        yield Job(path)
-    elif glob.has_magic(str(path)):
-        yield from _by_pattern(path, out_dir)
-    else:
-        raise UsageError(f"{str(path)!r} does not exist; check the path")
-
-
-def _in_folder(top: Path, base: Path, out_dir: Path | None) -> Iterator[Job]:
-    """All reports below a folder, in order; links to folders are not followed: they may loop.
-
-    A folder that cannot be listed comes as a job of its own, so that it is not lost silently.
-    """
-    closed: list[Path] = []
-    skipped = out_dir and _real(out_dir)
-    for folder, folders, files in os.walk(
-        top, onerror=lambda error: closed.append(Path(error.filename))
-    ):
-        here = Path(folder)
-        folders[:] = sorted(name for name in folders if _real(here / name) != skipped)
-        relative = base / here.relative_to(top)
-        for name in sorted(files):
-            if _is_report(here / name):
-                yield Job(here / name, relative)
-    yield from (Job(path, base / path.relative_to(top).parent) for path in closed)
-
-
-def _by_pattern(pattern: Path, out_dir: Path | None) -> Iterator[Job]:
-    root = Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
-    skipped = out_dir and _real(out_dir)
-    if skipped == _real(root):
-        skipped = None
-    # Not Path.glob: it takes no absolute pattern, and finds hidden files.
-    for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207
-        found = Path(name)
-        if skipped and skipped in (_real(found), *_real(found).parents):
-            continue
-        relative = found.relative_to(root).parent
-        if ".." in relative.parts:  # would lead out of the output folder
-            relative = Path()
-        if found.is_dir() and "**" not in pattern.parts:
-            yield from _in_folder(found, relative / found.name, out_dir)
-        elif not found.is_dir() and _is_report(found):
-            yield Job(found, relative)
-
-
-def _is_report(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and _maybe_file(path)
-
-
-def _maybe_file(path: Path) -> bool:
-    """False for pipes and devices, which may block for ever; a broken link is tried and named."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return True
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -244,16 +155,17 @@ def write_files(files: Mapping[Path, bytes], removed: Iterable[Path] = ()) -> No
     """Write files that belong together, with their folders; raises `OutputError`.
 
     All are on disk under temporary names before the first is renamed, so that a full disk leaves
-    neither a part of a file nor one file without the other. Existing files are replaced, and the
-    files in `removed`, which do not belong to them, go where they exist.
+    neither a part of a file nor one file without the other. They are renamed in the order given.
+    Existing files are replaced, and the files in `removed`, which do not belong to them, go where
+    they exist. When it returns, all of it outlives a power cut.
     """
     staged: dict[Path, Path] = {}
     path = Path()
     try:
         for path, data in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # Short, as the final name may already be as long as the file system allows.
-            staged[path] = path.parent / f".ecgvision-{secrets.token_hex(6)}.tmp"
+            staged[path] = temporary_beside(path)
             _write_through(staged[path], data)
         for path in files:
             if path.is_dir():  # before the first of them is renamed
@@ -262,14 +174,54 @@ def write_files(files: Mapping[Path, bytes], removed: Iterable[Path] = ()) -> No
             temporary.replace(path)
         for path in removed:
             path.unlink(missing_ok=True)
+        for folder in dict.fromkeys(path.parent for path in files):
+            sync_folder(folder)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or type(error).__name__}; "
-            "check permissions and free space, or choose another folder with -o"
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         for temporary in staged.values():
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # also that of a disk that is read-only
+                temporary.unlink()
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name of its own in the same folder, for what is to be renamed to `path`."""
+    return path.parent / f"{TEMPORARY}{secrets.token_hex(6)}.tmp"
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """What the system's refusal to write there is told as."""
+    return OutputError(
+        f"cannot write {path}: {error.strerror or type(error).__name__}; "
+        "check permissions and free space, or choose another folder with -o",
+        full=error.errno in _FULL,
+    )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and those above it, and let them outlive a power cut; raises `OSError`."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let names in the folder outlive a power cut, where the system has a way to; raises `OSError`.
+
+    Windows has none, nor have some network shares.
+    """
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -57,8 +57,12 @@ def convert(*arguments: str | Path) -> Result:
 
 
 def outputs(folder: Path) -> list[str]:
-    """All files below the output folder, also hidden ones: temporary files must be gone."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """All files below the output folder, also hidden ones: temporary files must be gone.
+
+    Not those that each run leaves there: its manifest and its lock.
+    """
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(set(found) - {"manifest.parquet", ".lock"})
 
 
 def python(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -81,7 +85,8 @@ def python(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
 def test_help_loads_nothing_heavy_and_is_quick(command: str) -> None:
     code = "from ecgvision.cli import main; import sys\n"
     code += f"main({command.split()!r}, standalone_mode=False)\n"
-    code += "heavy = {'numpy', 'cv2', 'pymupdf', 'torch', 'PIL', 'scipy', 'skimage', 'pydantic'}\n"
+    code += "heavy = {'numpy', 'cv2', 'pymupdf', 'torch', 'PIL', 'scipy', 'skimage', 'pydantic',"
+    code += " 'pyarrow', 'pebble', 'multiprocessing'}\n"
     code += "assert heavy.isdisjoint(sys.modules), heavy & set(sys.modules)\n"
     seconds = []
     for _ in range(4):
@@ -134,6 +139,10 @@ def test_options_reach_the_picture(folder: Path, philips: bytes) -> None:
     size = ["--px-per-mm", "4", "--lead-seconds", "2", "--lead-height", "20"]
     assert convert("page.pdf", *size).exit_code == 0
     assert cv2.imread("out/page.png", cv2.IMREAD_UNCHANGED).shape == (6 * 80, 2 * 200)
+    other = convert("page.pdf", "--style", "published")
+    assert other.exit_code == 1
+    assert "was not converted with other options" in other.stderr
+    assert other.stderr.endswith("[output-exists]\n")
     assert convert("page.pdf", "--style", "published", "--force").exit_code == 0
     assert cv2.imread("out/page.png", cv2.IMREAD_UNCHANGED).shape == (2100, 1402)
 
@@ -209,8 +218,11 @@ def test_two_inputs_never_write_one_output(folder: Path, philips: bytes) -> None
     done = convert("x.pdf", "x.png", "--force")
     assert done.exit_code == 1
     assert done.stdout == "1 page written, 1 failed\n"
-    assert done.stderr.startswith("x.png: ")
-    assert done.stderr.endswith("[output-clash]\n")
+    assert done.stderr.startswith("x.png: expected outputs named 'x' for this input alone")
+    assert done.stderr.endswith(
+        "found that x.pdf writes them, too; rename one of them, or "
+        "convert them to different folders [output-clash]\n"
+    )
     assert json.loads((folder / "out" / "x.json").read_text())["source"]["name"] == "x.pdf"
 
 
@@ -219,7 +231,7 @@ def test_a_second_page_clashes_with_a_file_of_its_name(folder: Path, philips: by
     (folder / "x-p2.pdf").write_bytes(philips)
     done = convert("x.pdf", "x-p2.pdf", "--force")
     assert done.stdout == "2 pages written, 1 failed\n"
-    assert done.stderr.startswith("x.pdf page 2: ")
+    assert done.stderr.startswith("x.pdf page 2: expected x-p2.png for this input alone")
     assert json.loads((folder / "out" / "x-p2.json").read_text())["source"]["name"] == "x-p2.pdf"
 
 
@@ -253,10 +265,12 @@ def test_further_pages_are_numbered(folder: Path, philips: bytes) -> None:
     assert (source["page"], source["pages"]) == (2, 3)
     (folder / "out" / "x-p2.png").unlink()
     (folder / "out" / "x-p2.json").unlink()
-    assert convert("x.pdf").stdout == "1 page written, 2 failed\n"
+    fresh = convert("x.pdf", "--no-resume")
+    assert (fresh.exit_code, fresh.stdout) == (1, "0 pages written, 1 failed\n")
+    assert fresh.stderr.endswith("[output-exists]\n")
+    assert convert("x.pdf").stdout == "3 pages written, 0 failed\n"
     again = convert("x.pdf")
-    assert again.stdout == "0 pages written, 3 failed\n"
-    assert again.stderr.count("[output-exists]") == 3
+    assert (again.exit_code, again.stdout) == (0, "0 pages written, 0 failed, 3 kept\n")
 
 
 def test_a_page_that_is_refused_costs_only_itself(folder: Path, philips: bytes) -> None:
@@ -339,21 +353,26 @@ def test_a_full_disk_leaves_no_parts(
 ) -> None:
     for name in "ab":
         (folder / f"{name}.pdf").write_bytes(philips)
-    real, calls = os.fsync, []
+    real = os.fsync
 
     def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == 2:  # the first page's JSON
+        if Path("out").is_dir() and any(Path("out").glob(".ecgvision-*.tmp")):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(descriptor)
 
-    monkeypatch.setattr(os, "fsync", full)
-    done = convert("a.pdf", "b.pdf")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        done = convert("a.pdf", "b.pdf", "--workers", "0")
     assert done.exit_code == 1
-    assert done.stdout == "1 page written, 1 failed\n"
+    assert done.stdout == "0 pages written, 1 failed\n"
     assert "No space left" in done.stderr
-    assert done.stderr.endswith("[output-unwritable]\n")
-    assert outputs(folder / "out") == ["b.json", "b.png"]
+    assert done.stderr.endswith(
+        "[output-unwritable]; 1 of 2 files are left; the same command goes on where this one "
+        "stopped\n"
+    )
+    assert outputs(folder / "out") == ["manifest.journal"]
+    assert convert("a.pdf", "b.pdf", "--workers", "0").stdout == "2 pages written, 0 failed\n"
+    assert outputs(folder / "out") == ["a.json", "a.png", "b.json", "b.png"]
 
 
 def test_an_output_folder_that_cannot_be_made(folder: Path, philips: bytes) -> None:
@@ -380,7 +399,7 @@ def test_a_bug_costs_one_file_and_tells_nothing_of_the_page(
         return real(page, *rest)
 
     monkeypatch.setattr(ecgvision.conversion, "normalise_page", buggy)
-    done = convert("a.pdf", "b.pdf")
+    done = convert("a.pdf", "b.pdf", "--workers", "0")
     assert done.exit_code == 1
     assert done.stdout == "1 page written, 1 failed\n"
     assert "a.pdf page 1: " in done.stderr
@@ -406,6 +425,15 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "renderer": (["--renderer", "paint"], "'paint' is not one of"),
     "no such path": (["missing.pdf"], "'missing.pdf' does not exist"),
     "no match": (["*.tiff"], "no reports in '*.tiff'"),
+    "no list": (["--list", "none.csv"], "'none.csv' does not exist"),
+    "a list of another kind": (["--list", "page.pdf"], "must end in .csv or .parquet"),
+    "no workers": (["--workers", "-1"], "-1 is not in the range"),
+    "no time": (["--timeout", "0"], "0.0 is not in the range"),
+    "no memory": (["--memory", "0"], "0.0 is not in the range"),
+    "limits of nothing": (
+        ["--workers", "0", "--timeout", "5"],
+        "--timeout needs --workers 1 or more",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Which files are converted, what their outputs are called, and that they appear whole or not."""
+"""What outputs are called, and that they appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,16 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ecgvision.errors import EcgVisionError, UsageError
-from ecgvision.output import (
-    Job,
-    OutputError,
-    find_jobs,
-    output_names,
-    write_files,
-    write_json,
-    write_png,
-)
+from ecgvision.errors import EcgVisionError
+from ecgvision.output import OutputError, output_names, write_files, write_json, write_png
 
 
 def put(folder: Path, *names: str) -> None:
@@ -31,10 +23,6 @@ def put(folder: Path, *names: str) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-
-
-def found(*paths: str | Path, out_dir: Path | None = None) -> list[tuple[str, str]]:
-    return [(job.source.name, job.relative.as_posix()) for job in find_jobs(paths, out_dir)]
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -52,98 +40,6 @@ def test_names_of_pages() -> None:
     first = output_names(Path("in/a.b.pdf"), 1, Path("out"), Path("sub"))
     assert (first.png, first.json) == (Path("out/sub/a.b.png"), Path("out/sub/a.b.json"))
     assert output_names(Path("a.pdf"), 12, Path("out")).png == Path("out/a-p12.png")
-
-
-def test_a_file_is_taken_whatever_its_ending(tmp_path: Path) -> None:
-    put(tmp_path, "report", "b.pdf")
-    assert find_jobs([tmp_path / "report"]) == [Job(tmp_path / "report", Path())]
-
-
-def test_a_folder_gives_all_reports_below_it_in_order(tmp_path: Path) -> None:
-    put(tmp_path, "b.PDF", "a.jpeg", "notes.txt", "2/z.tiff", "10/sub/y.bmp", "x.pdf/inside.png")
-    assert found(tmp_path) == [
-        ("a.jpeg", "."),
-        ("b.PDF", "."),
-        ("y.bmp", "10/sub"),
-        ("z.tiff", "2"),
-        ("inside.png", "x.pdf"),
-    ]
-
-
-def test_patterns_keep_the_folders_they_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(tmp_path, "in/a/x.pdf", "in/b/x.pdf", "in/b/x.txt", "in/top.pdf", "up.png")
-    monkeypatch.chdir(tmp_path)
-    assert found("in/*/*") == [("x.pdf", "a"), ("x.pdf", "b")]
-    assert found("in/**") == [("x.pdf", "a"), ("x.pdf", "b"), ("top.pdf", ".")]
-    assert found("in/[a]") == [("x.pdf", "a")]
-    assert found("in/[a]/../../up.png") == [("up.png", ".")]
-
-
-def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path: Path) -> None:
-    put(tmp_path, "scan[1].pdf", "scan1.pdf")
-    assert found(tmp_path / "scan[1].pdf") == [("scan[1].pdf", ".")]
-
-
-def test_the_same_file_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(tmp_path, "a.pdf", "b.pdf")
-    monkeypatch.chdir(tmp_path)
-    assert found("b.pdf", ".", tmp_path / "a.pdf") == [("b.pdf", "."), ("a.pdf", ".")]
-
-
-def test_outputs_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(tmp_path, "a.pdf", "out/a.png")
-    monkeypatch.chdir(tmp_path)
-    assert found(".", out_dir=Path("out")) == [("a.pdf", ".")]
-    assert found("**/*.p*", out_dir=Path("out")) == [("a.pdf", ".")]
-    with pytest.raises(UsageError, match="cannot take the output"):
-        find_jobs(["."], tmp_path)
-
-
-def test_links_do_not_loop_and_broken_ones_are_not_lost(tmp_path: Path) -> None:
-    put(tmp_path, "in/a.pdf")
-    (tmp_path / "in" / "again").symlink_to(tmp_path / "in", target_is_directory=True)
-    (tmp_path / "in" / "gone.pdf").symlink_to(tmp_path / "nowhere.pdf")
-    (tmp_path / "in" / "self.pdf").symlink_to(tmp_path / "in" / "self.pdf")
-    assert [name for name, _ in found(tmp_path / "in")] == ["a.pdf", "gone.pdf", "self.pdf"]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_pipes_are_left_alone(tmp_path: Path) -> None:
-    put(tmp_path, "a.pdf")
-    os.mkfifo(tmp_path / "pipe.pdf")
-    assert found(tmp_path) == [("a.pdf", ".")]
-    with pytest.raises(UsageError, match="neither a file nor a folder"):
-        find_jobs([tmp_path / "pipe.pdf"])
-
-
-def test_a_folder_that_cannot_be_listed_is_a_job_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(tmp_path, "a.pdf", "shut/b.pdf")
-    scandir = os.scandir
-
-    def closed(path: str) -> object:
-        if Path(path).name == "shut":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", closed)
-    assert found(tmp_path) == [("a.pdf", "."), ("shut", ".")]
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [("none.pdf", "does not exist"), ("empty", "no reports"), ("*.pdf", "no reports")],
-)
-def test_paths_that_give_nothing(
-    path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(tmp_path, "empty/readme.txt")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=message):
-        find_jobs([path])
 
 
 def test_png_is_grey_and_knows_its_resolution_and_nothing_else(tmp_path: Path) -> None:
@@ -234,3 +130,40 @@ def test_a_file_where_a_folder_must_be(tmp_path: Path) -> None:
     put(tmp_path, "file")
     with pytest.raises(OutputError, match="cannot write"):
         write_json(tmp_path / "file" / "a.json", 1)
+
+
+def test_files_and_their_new_folders_outlive_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("the system does not tell which file a descriptor is")
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = tmp_path / "new" / "deep"
+    write_files({folder / "a.json": b"1", folder / "a.png": b"2"})
+    assert synced[:2] == [tmp_path, tmp_path / "new"]
+    assert [path.parent for path in synced[2:4]] == [folder, folder]
+    assert all(path.name.endswith(".tmp") for path in synced[2:4])
+    assert synced[4:] == [folder]
+
+
+@pytest.mark.parametrize(
+    ("code", "full"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.EACCES, False)]
+)
+def test_an_error_that_the_next_file_would_meet_too_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, full: bool
+) -> None:
+    def failing(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OutputError) as caught:
+        write_files({tmp_path / "a.json": b"1"})
+    assert caught.value.full is full
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,8 @@ from ecgvision.cli.common import Commands
 from ecgvision.cli.converting import convert
 from ecgvision.cli.formats import formats
 from ecgvision.cli.pages import inspect, sample
+from ecgvision.cli.redacting import redact
+from ecgvision.cli.reporting import report
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,12 +22,13 @@ def main() -> None:
 
     Research software, not a medical device.
 
-    Exit codes: 0 all done, 1 a file or page was refused or failed, 2 the command was wrong.
+    Exit codes: 0 all done, 1 a file or page was refused or failed, 2 the command was wrong, 130
+    interrupted.
     """
     # A page's or file's own characters must not stop a command on a terminal of another alphabet.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (convert, inspect, formats, sample):
+for _command in (convert, report, redact, inspect, formats, sample):
     main.add_command(_command)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ecgvision.cli.batch import Batch
-from ecgvision.cli.common import installed_formats
-from ecgvision.errors import EcgVisionError, UsageError
+from ecgvision.cli.archiving import Asked, Limited, convert_all
+from ecgvision.errors import UsageError
 
 if TYPE_CHECKING:
     from ecgvision.conversion import MinQuality
     from ecgvision.media import Renderer
     from ecgvision.normalise import ImageOptions, Style
-    from ecgvision.output import Job
 
 _MOST_MEGAPIXELS = 400
 # A lead of fewer pixels than this, either way, shows nothing.
@@ -31,12 +27,20 @@ _CANONICAL_ONLY = {
     "beats": "--beats",
 }
 _SIGNALS_ONLY = {"fs_hz": "--fs", "min_quality": "--min-quality"}
+_WORKERS_ONLY = {"timeout_s": "--timeout", "memory_gb": "--memory"}
 # As `ecgvision.writers.KINDS` has them, which takes too long to load for a help text.
 _KINDS = ("npz", "csv", "wfdb", "dicom")
 
 
 @click.command(short_help="Turn reports into 12-lead images.")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option(
+    "--list",
+    "listed",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Convert the files in this .csv or .parquet, too: column path and, if need be, format.",
+)
 @click.option(
     "--format",
     "format_name",
@@ -141,12 +145,52 @@ _KINDS = ("npz", "csv", "wfdb", "dicom")
     help="Write no signals of pages judged worse than this; refused: write them all.  "
     "[default: doubtful, or refused without --signals]",
 )
-@click.option("--force", is_flag=True, help="Replace outputs that exist.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Files converted at the same time, each in a process of its own; 0: in the command's own "
+    "process, without the limits below.  [default: one a core; 0 for a single file]",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest time for one page; opening a file belongs to its first page.",
+)
+@click.option(
+    "--memory",
+    "memory_gb",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="GB",
+    help="Memory that a worker may take for its files.",
+)
+@click.option(
+    "--pseudonymise",
+    "keyfile",
+    type=click.Path(path_type=Path),
+    metavar="KEYFILE",
+    help="Name all outputs by pseudonyms made with the key in this file, which is made if need be.",
+)
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Keep what an earlier run into DIR has done, and convert only what is missing, failed or "
+    "changed.",
+)
+@click.option("--force", is_flag=True, help="Convert everything again and replace what exists.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
 @click.pass_context
 def convert(
     ctx: click.Context,
     paths: tuple[str, ...],
+    listed: Path | None,
     format_name: str,
     layout: Path | None,
     out_dir: Path,
@@ -162,6 +206,11 @@ def convert(
     gain: float | None,
     qc: bool,
     min_quality: MinQuality | None,
+    workers: int | None,
+    timeout_s: float,
+    memory_gb: float,
+    keyfile: Path | None,
+    resume: bool,
     force: bool,
     debug: bool,
 ) -> None:
@@ -171,46 +220,54 @@ def convert(
     pattern in quotes. Each page gives STEM.png and STEM.json, further pages of a file STEM-p2
     and so on; what was found in a sub-folder goes to the same sub-folder of DIR. A page that
     cannot be used is named on stderr, and the rest is converted. With --signals each page gives
-    calibrated signals in mV, too, where they can be believed.
+    calibrated signals in mV, too, where they can be believed. DIR/manifest.parquet has a row for
+    each page. The same command goes on where an earlier one was stopped.
     """
     from ecgvision.conversion import PageOptions, SignalOptions
     from ecgvision.normalise import ImageOptions
-    from ecgvision.output import find_jobs
-    from ecgvision.recognition import CUSTOM, choose_formats
 
+    if not (paths or listed):
+        raise UsageError("name what is to be converted: files, folders, patterns, or --list FILE")
     if style != "canonical":
         _refuse(ctx, _CANONICAL_ONLY, "--style canonical")
     if not (kinds or qc):
         _refuse(ctx, _SIGNALS_ONLY, "--signals or --qc")
+    if workers == 0:
+        _refuse(ctx, _WORKERS_ONLY, "--workers 1 or more")
     image = ImageOptions(style, px_per_mm, lead_seconds, lead_height, beats)
     check_size(image)
     # What is only looked at is never too bad for that.
     least = min_quality or ("doubtful" if kinds else "refused")
     signals = SignalOptions(fs_hz, speed, gain, qc, least)
-    options = PageOptions(image, renderer, signals, read_signals=bool(kinds or qc))
-    jobs = find_jobs(paths, out_dir)
-    installed = None if format_name.lower() == CUSTOM else installed_formats()
-    try:
-        formats = choose_formats(format_name, layout, installed)
-    except EcgVisionError as error:  # a layout file that is wrong: nothing can be converted
-        raise UsageError(str(error)) from error
-    _make_folder(out_dir)
-    batch = Batch(out_dir, formats, options, tuple(dict.fromkeys(kinds)), force, debug)
-    batch.reserve(jobs)
-    with _progress(jobs) as bar:
-        for job in bar:
-            batch.convert(job)
-    click.echo(batch.summary())
-    ctx.exit(1 if batch.failed else 0)
+    asked = Asked(
+        paths,
+        listed,
+        format_name,
+        layout,
+        out_dir,
+        PageOptions(image, renderer, signals, read_signals=bool(kinds or qc)),
+        tuple(dict.fromkeys(kinds)),
+        Limited(workers, timeout_s, memory_gb, given=bool(_given(ctx, _WORKERS_ONLY))),
+        keyfile,
+        resume=resume,
+        force=force,
+        debug=debug,
+    )
+    ctx.exit(convert_all(asked))
 
 
-def _refuse(ctx: click.Context, options: Mapping[str, str], needed: str) -> None:
-    """An option without any effect would mislead, such as a size of the study's own images."""
-    given = [
+def _given(ctx: click.Context, options: Mapping[str, str]) -> list[str]:
+    """Those of the options, as the user writes them, that stand on the command line."""
+    return [
         flag
         for name, flag in options.items()
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
+
+
+def _refuse(ctx: click.Context, options: Mapping[str, str], needed: str) -> None:
+    """An option without any effect would mislead, such as a size of the study's own images."""
+    given = _given(ctx, options)
     if given:
         raise UsageError(f"{', '.join(given)} needs {needed}; leave one of them out")
 
@@ -237,23 +294,3 @@ def check_size(options: ImageOptions) -> None:
         raise UsageError(
             f"the image would have {megapixels:.0f} megapixels, over {_MOST_MEGAPIXELS}; {advice}"
         )
-
-
-def _make_folder(out_dir: Path) -> None:
-    """Once, before any work: a folder that cannot be written must not cost a night."""
-    from ecgvision.output import OutputError
-
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise UsageError(f"-o {str(out_dir)!r} is not a folder; name one") from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot make {out_dir}: {error.strerror}; choose another folder with -o"
-        ) from error
-
-
-def _progress(jobs: Sequence[Job]) -> AbstractContextManager[Iterable[Job]]:
-    if not sys.stderr.isatty():
-        return nullcontext(jobs)
-    return click.progressbar(jobs, file=sys.stderr, label="Converting", show_pos=True)
