@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgvision.archive.engine import Worker
-from ecgvision.archive.local import Limits, Pool, WorkersError
+from ecgvision.archive.engine import Worker, WorkersError
+from ecgvision.archive.local import Limits, Pool
 from ecgvision.archive.rows import PageRow
 from ecgvision.archive.task import Crash, FileResult, FileTask, Outcome, Work
 from ecgvision.conversion import PageOptions

@@ -23,8 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ecgvision.archive.engine import Worker
-from ecgvision.archive.local import WorkersError
+from ecgvision.archive.engine import Worker, WorkersError
 from ecgvision.archive.remote import (
     Unfit,
     anywhere,

@@ -7,8 +7,15 @@ from typing import Protocol
 
 from ecgvision.archive.task import FileResult, FileTask, Outcome
 from ecgvision.archive.work import convert_file
+from ecgvision.errors import EcgVisionError
 
 Worker = Callable[[FileTask], FileResult]
+
+
+class WorkersError(EcgVisionError):
+    """No worker stays alive, whatever it is given."""
+
+    code = "workers-lost"
 
 
 class Engine(Protocol):

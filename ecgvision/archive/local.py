@@ -20,11 +20,10 @@ from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
 
-from ecgvision.archive.engine import Worker
+from ecgvision.archive.engine import Worker, WorkersError
 from ecgvision.archive.rows import PageRow, row_of
 from ecgvision.archive.task import Crash, FileResult, FileTask, Outcome
 from ecgvision.archive.work import convert_file
-from ecgvision.errors import EcgVisionError
 
 _TICK_S = 0.5
 # So that no worker waits for its next file.
@@ -41,12 +40,6 @@ _THREADS = (
     "NUMBA_NUM_THREADS",
 )
 _PRELOADED = ["ecgvision.archive.work"]
-
-
-class WorkersError(EcgVisionError):
-    """No worker stays alive, whatever it is given."""
-
-    code = "workers-lost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Pseudonyms:
 
         >>> pseudonyms = Pseudonyms(bytes(range(32)), Path("links.csv"))
         >>> pseudonyms.name(PurePosixPath("2019/ward 3.pdf"))
-        PurePosixPath('ryox34bcscz7qrl2te2m/57sx3awjnfanxfcvt7kw')
+        PurePosixPath('ryox34bcscz7qrl2te2m/6qhtthh6kba4jxpk3xbu')
         """
         parts = [os.fsencode(part) for part in relative.parts]
         return PurePosixPath(*(self._hash(parts[: n + 1]) for n in range(len(parts))))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
 from ecgvision import __version__
-from ecgvision.archive.engine import Engine
+from ecgvision.archive.engine import Engine, WorkersError
 from ecgvision.archive.journal import JOURNAL, Journal
 from ecgvision.archive.manifest import compact
 from ecgvision.archive.plan import Barred, Kept, Plan, Step
@@ -130,6 +130,9 @@ def run(plan: Plan, engine: Engine, listener: Listener) -> Ending:
             with suppress(OSError):
                 journal.sync()
             return Ending(one.left, "interrupted", interrupted=True)
+        except WorkersError as error:
+            journal.sync()
+            one.stopped = one.stopped or f"{error} [{error.code}]"
         except OSError as error:
             one.stopped = one.stopped or str(unwritable(out_dir / JOURNAL, error))
     if one.stopped:

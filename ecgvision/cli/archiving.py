@@ -48,6 +48,7 @@ class Asked:
     kinds: tuple[str, ...]
     limited: Limited
     keyfile: Path | None
+    scheduler: str | None
     resume: bool
     force: bool
     debug: bool
@@ -141,7 +142,12 @@ def _link(asked: Asked, inputs: Inputs) -> None:
 
 
 def _engine(asked: Asked, count: int) -> Engine:
-    """A pool, or this process for one file of which nothing is to be limited."""
+    """A cluster, a pool, or this process for one file of which nothing is to be limited."""
+    if asked.scheduler is not None:
+        from ecgvision.archive.cluster import Cluster
+        from ecgvision.archive.run import SPOOL
+
+        return Cluster(asked.scheduler, asked.out_dir / SPOOL, asked.limited.timeout_s)
     from ecgvision.archive.engine import InProcess
 
     limited = asked.limited
@@ -168,7 +174,8 @@ def _end(teller: Teller, ending: Ending) -> int:
         return _INTERRUPTED
     if ending.stopped:
         left = f"{ending.left} of {teller.total} files are left"
-        error_line(printable(f"stopped: {ending.stopped} [output-unwritable]; {left}{_GO_ON}"))
+        code = "" if ending.stopped.endswith("]") else " [output-unwritable]"
+        error_line(printable(f"stopped: {ending.stopped}{code}; {left}{_GO_ON}"))
         return 1
     return 0 if teller.is_well else 1
 

@@ -146,6 +146,18 @@ _KINDS = ("npz", "csv", "wfdb", "dicom")
     "[default: doubtful, or refused without --signals]",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="Who converts: processes of this machine, or a dask cluster.",
+)
+@click.option(
+    "--scheduler",
+    metavar="URL",
+    help="Address of the scheduler for --engine dask, such as tcp://host:8786.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=0),
     metavar="N",
@@ -206,6 +218,8 @@ def convert(
     gain: float | None,
     qc: bool,
     min_quality: MinQuality | None,
+    engine: str,
+    scheduler: str | None,
     workers: int | None,
     timeout_s: float,
     memory_gb: float,
@@ -232,8 +246,7 @@ def convert(
         _refuse(ctx, _CANONICAL_ONLY, "--style canonical")
     if not (kinds or qc):
         _refuse(ctx, _SIGNALS_ONLY, "--signals or --qc")
-    if workers == 0:
-        _refuse(ctx, _WORKERS_ONLY, "--workers 1 or more")
+    _check_engine(ctx, engine, scheduler, workers)
     image = ImageOptions(style, px_per_mm, lead_seconds, lead_height, beats)
     check_size(image)
     # What is only looked at is never too bad for that.
@@ -249,11 +262,26 @@ def convert(
         tuple(dict.fromkeys(kinds)),
         Limited(workers, timeout_s, memory_gb, given=bool(_given(ctx, _WORKERS_ONLY))),
         keyfile,
+        scheduler=scheduler,
         resume=resume,
         force=force,
         debug=debug,
     )
     ctx.exit(convert_all(asked))
+
+
+def _check_engine(
+    ctx: click.Context, engine: str, scheduler: str | None, workers: int | None
+) -> None:
+    """Options that the engine does not heed would mislead."""
+    if workers == 0:
+        _refuse(ctx, _WORKERS_ONLY, "--workers 1 or more")
+    if engine == "dask":
+        _refuse(ctx, {"workers": "--workers", "memory_gb": "--memory"}, "--engine local")
+        if not scheduler:
+            raise UsageError("--engine dask needs --scheduler, such as tcp://host:8786")
+    else:
+        _refuse(ctx, {"scheduler": "--scheduler"}, "--engine dask")
 
 
 def _given(ctx: click.Context, options: Mapping[str, str]) -> list[str]:

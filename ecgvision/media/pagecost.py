@@ -10,7 +10,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ _MOST_SEGMENTS = 500_000
 _MOST_RUNS = 150_000
 _MOST_CHARACTERS = 1_000_000
 _MOST_TILES = 50_000_000
+# Each outline within which others cut out more takes a picture of the page in memory.
+_MOST_CLIPS = 20
 # No path takes fewer than six bytes to begin: below so many nothing can be above its limit.
 _FEW_BYTES = 6 * _MOST_RUNS
 # A stream packed by anything but deflate is not unpacked here; MuPDF stops at 200 times its size.
@@ -48,17 +50,23 @@ _STRING = re.compile(rb"\((?:[^()\\]++|\\.|" + _INNER + rb")*+\)|<[0-9A-Fa-f\s]*
 _NOT_IN_NAME = rb"(?<![A-Za-z/*'\"])"
 _SEGMENT = re.compile(_NOT_IN_NAME + rb"(?:[lcvy]|re)(?![A-Za-z*])")
 _RUN = re.compile(_NOT_IN_NAME + rb"(?:m|re)(?![A-Za-z*])")
+_STATE = re.compile(_NOT_IN_NAME + rb"(?:[qQ]|W\*?)(?![A-Za-z*])")
+_AFTER_RECTANGLE = re.compile(rb"re\s+\Z")
 _KEYS = {b"Do": "XObject/{}", b"scn": "Pattern/{}", b"SCN": "Pattern/{}", b"gs": "ExtGState/{}"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """What one stream asks for: bytes of operators, path segments, paths, printed characters."""
+    """What one stream asks for: bytes of operators, path segments, paths, printed characters.
+
+    `clips` is how many outlines cut out what is drawn at most, one within the other.
+    """
 
     size: int = 0
     segments: int = 0
     runs: int = 0
     characters: int = 0
+    clips: int = 0
 
     def plus(self, other: _Cost, times: int) -> _Cost:
         return _Cost(
@@ -66,6 +74,7 @@ class _Cost:
             self.segments + times * other.segments,
             self.runs + times * other.runs,
             self.characters + times * other.characters,
+            max(self.clips, other.clips),
         )
 
 
@@ -121,6 +130,7 @@ def _check(cost: _Cost) -> None:
         (cost.segments, _MOST_SEGMENTS, "points of lines"),
         (cost.runs, _MOST_RUNS, "lines"),
         (cost.characters, _MOST_CHARACTERS, "characters"),
+        (cost.clips, _MOST_CLIPS, "outlines one within the other"),
     ):
         if found > most:
             raise _TooMuchError(f"one with more than {most:,} {what}")
@@ -168,7 +178,8 @@ class _Walk:
 
     def _counted(self, xref: int, home: int | None, depth: int) -> _Cost:
         data = unpacked(self._document, xref)
-        cost = _of_bytes(data) if self._exact else _Cost(len(data))
+        own_clips = _clips(data)
+        cost = replace(_of_bytes(data) if self._exact else _Cost(len(data)), clips=own_clips)
         if home is None:
             return cost
         shown = Counter((name_of(m[1]), m[2]) for m in _SHOWN.finditer(data))
@@ -176,6 +187,7 @@ class _Walk:
             child = self._shown(home, _KEYS[how].format(name), how)
             if child is not None:
                 inside = self._of(child, home, depth + 1)
+                inside = replace(inside, clips=inside.clips + own_clips)
                 cost = cost.plus(_Cost(_SHOWING_BYTES).plus(inside, 1), times)
                 _check(cost)
         return cost
@@ -231,6 +243,22 @@ def _of_bytes(data: bytes) -> _Cost:
         strings = len(data)
     segments = sum(1 for _ in _SEGMENT.finditer(bare))
     return _Cost(len(data), segments, sum(1 for _ in _RUN.finditer(bare)), strings)
+
+
+def _clips(data: bytes) -> int:
+    """How many outlines are in force at once; upright rectangles cost nothing."""
+    if data.count(b"W") <= _MOST_CLIPS // 4:
+        return 0
+    saved, now, most = [], 0, 0
+    for found in _STATE.finditer(data):
+        if found[0] == b"q":
+            saved.append(now)
+        elif found[0] == b"Q":
+            now = saved.pop() if saved else 0
+        elif not _AFTER_RECTANGLE.search(data, max(0, found.start() - 8), found.start()):
+            now += 1
+            most = max(most, now)
+    return most
 
 
 def _coats(page: Any) -> float:
