@@ -17,11 +17,8 @@ def cases() -> list[Case]:
 def _name_cases() -> list[Case]:
     names = {
         "newline": b"two\nlines.pdf",
-        "escape": b"\x1b[31mred.pdf",
         "not-utf-8": b"caf\xe9 \xff.pdf",
         "long": b"n" * 246 + b".pdf",
-        "right-to-left": "x\u202efdp.pdf".encode(),
-        "option": b"--force.pdf",
     }
     return [
         Case(f"name-{which}", lambda folder, n=name: _named(folder, n), frozenset([GOOD]))

@@ -44,6 +44,9 @@ def cases() -> list[Case]:
         of("content-bomb", _content_bomb, "page-too-complex"),
         of("content-bomb-twice", _content_bomb_twice, "page-too-complex", "page-damaged"),
         of("form-laughs", _form_laughs, "page-too-complex"),
+        of("clips-in-clips", lambda: _clips(200), "page-too-complex"),
+        of("deep-arrays", _deep_arrays, "page-damaged"),
+        of("images-over-images", _images_over_images, "page-too-complex"),
         of("form-loop", _form_loop, NO_ECG, "page-damaged", "page-too-complex"),
         of("fonts-missing", _fonts_missing, GOOD),
         of("many-saves", lambda: _many(b"q ", 2_000_000), NO_ECG, "page-damaged"),
@@ -127,6 +130,25 @@ def _form_laughs() -> bytes:
     ]
     last = raw_pdf.stream(b"0 0 m 9 9 l S", b"/Type/XObject/Subtype/Form/BBox[0 0 792 612]")
     return raw_pdf.one_page(b"/X Do", b"/XObject<</X 5 0 R>>", [*forms, last])
+
+
+def _clips(count: int) -> bytes:
+    """Outlines that are cut out of each other."""
+    outlines = (b"q 0 0 m %d 600 l 792 %d l W n " % (i % 700, i % 600) for i in range(count))
+    return raw_pdf.one_page(b"".join(outlines) + b"0 0 792 612 re f")
+
+
+def _deep_arrays() -> bytes:
+    depth = 300_000
+    return raw_pdf.one_page(b"[" * depth + b"]" * depth + b" TJ 0 0 m 9 9 l S")
+
+
+def _images_over_images() -> bytes:
+    image = raw_pdf.stream(
+        bytes(1000 * 1000), b"/Type/XObject/Subtype/Image/Width 1000/Height 1000" + _GREY
+    )
+    content = b"q 300 0 0 300 0 0 cm /I Do Q\n" * 5000
+    return raw_pdf.one_page(content, b"/XObject<</I 5 0 R>>", [image])
 
 
 def _form_loop() -> bytes:
