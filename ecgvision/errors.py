@@ -54,7 +54,9 @@ class PageError(EcgVisionError):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel between worker processes; the default only passes the message on.
-        return _rebuilt, (type(self), self.code, self.source, self.page, self.__dict__)
+        # Only what was said of the page: libraries hang objects of their own on errors.
+        said = {name: str(getattr(self, name)) for name in ("expected", "found", "hint")}
+        return _rebuilt, (type(self), self.code, self.source, self.page, said)
 
 
 class UnreadableError(PageError):

@@ -336,7 +336,7 @@ def test_without_a_scheduler_the_command_is_wrong(
 
 def test_workers_with_several_threads_are_refused(tmp_path: Path) -> None:
     with (
-        workers(1, processes=False, threads_per_worker=2) as found,
+        workers(1, threads_per_worker=2) as found,
         pytest.raises(ClusterError, match="has 2 threads; start workers with --nthreads 1"),
     ):
         outcomes(["good"], tmp_path, found)
