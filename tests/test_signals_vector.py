@@ -433,6 +433,11 @@ def test_a_page_of_flat_lines_has_no_lattice_to_find(page_of: OpenPage) -> None:
         assert np.abs(curve.y_mm - curve.lead_box.baseline_mm).max() < 0.01
 
 
+def test_lines_that_only_go_up_and_down_have_no_lattice() -> None:
+    upright = np.column_stack([np.full(40, 12.0), np.tile([10.0, 10.12], 20)])
+    assert find_sampling([upright, upright], 25.0) is None
+
+
 def test_a_page_without_traces_says_so(page_of: OpenPage) -> None:
     layout = plain_layout(25.0, 10.0)
     canvas = PdfCanvas(layout.page_mm)

@@ -127,7 +127,8 @@ def _rounding_mm(paths: Sequence[Points]) -> float:
 def _widest_step(xs: Sequence[Floats], rounding: float, speed_mm_per_s: float) -> float | None:
     """The widest step that has room for all points, of the usual ones and those counted."""
     usual = [speed_mm_per_s / rate for rate in _USUAL_HZ]
-    counted = [float(np.ptp(x)) / (len(x) - 1) for x in xs[:6]]
+    # A path that only goes up and down has no step.
+    counted = [float(np.ptp(x)) / (len(x) - 1) for x in xs[:6] if np.ptp(x) > 0]
     # Points that were left out make a counted step too wide by a little: the usual one goes first.
     tried = [(step, step, 0) for step in usual]
     for step in counted:
