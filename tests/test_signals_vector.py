@@ -438,6 +438,17 @@ def test_lines_that_only_go_up_and_down_have_no_lattice() -> None:
     assert find_sampling([upright, upright], 25.0) is None
 
 
+@pytest.mark.parametrize("unit_uv", [1.0, 4.88])
+def test_the_unit_of_signals_that_hardly_move_is_found(unit_uv: float) -> None:
+    steps = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], 5000)
+    y_mm = 10 * unit_uv / 1000 * np.cumsum(steps)
+    lead_box = plain_layout(25.0, 10.0).boxes[0]
+    curve = LeadCurve(lead_box, 0.05 * np.arange(5000), y_mm, "vector", 1.0, sample_mm=0.05)
+    found = lattice_of([curve], Calibration(25.0, 10.0, "text", "text"))
+    assert found is not None
+    assert (found.fs_hz, found.step_uv) == (500.0, pytest.approx(unit_uv, rel=1e-6))
+
+
 def test_a_page_without_traces_says_so(page_of: OpenPage) -> None:
     layout = plain_layout(25.0, 10.0)
     canvas = PdfCanvas(layout.page_mm)

@@ -90,12 +90,19 @@ def _step_of_points(xs: Sequence[Floats]) -> float | None:
     # Longer and longer distances make the step surer, whose multiples they are.
     for most in (1.5, 8.0, 64.0, np.inf):
         used = every[every < most * step]
-        times = np.round(used / step)
-        off = np.abs(used / step - times)
-        if (off > 0.3).mean() > 1 - _FITTING or not (times > 0).any():
+        off = np.abs(used / step - np.round(used / step))
+        fitted = _fitted_unit(used, step)
+        if fitted is None or (off > 0.3).mean() > 1 - _FITTING:
             return None
-        step = float((used * times).sum() / (times**2).sum())
+        step = fitted
     return _fitted_step(xs, [np.cumsum(np.r_[0, np.round(d / step)]) for d in steps])
+
+
+def _fitted_unit(distances: Floats, unit: float) -> float | None:
+    """The unit that distances are nearest multiples of; None where all are under half of it."""
+    times = np.round(distances / unit)
+    squares = float((times**2).sum())
+    return float((distances * times).sum()) / squares if squares > 0 else None
 
 
 def _fitted_step(xs: Sequence[Floats], indices: Sequence[Floats]) -> float:
@@ -114,9 +121,10 @@ def _rounding_mm(paths: Sequence[Points]) -> float:
         return 0.0
     unit = float(np.quantile(moved, 0.005))
     for most in (1.5, 8.0, 64.0):
-        used = moved[moved < most * unit]
-        times = np.round(used / unit)
-        unit = float((used * times).sum() / (times**2).sum())
+        fitted = _fitted_unit(moved[moved < most * unit], unit)
+        if fitted is None:
+            return 0.0
+        unit = fitted
     for distances in (moved[moved < 64 * unit], along[along < 64 * unit]):
         off = np.abs(distances - unit * np.round(distances / unit))
         if not len(off) or (off > 0.05 * unit + _NOISE_MM).mean() > 1 - _FITTING:
@@ -291,15 +299,15 @@ def _unit_uv(signals_uv: Sequence[Floats], uv_per_mm: float) -> float | None:
     if best is None:
         return None
     for most in (4.0, 12.0, 64.0, 512.0):
-        used = steps[steps < most * best]
-        times = np.round(used / best)
-        best = float((used * times).sum() / (times**2).sum())
+        best = _fitted_unit(steps[steps < most * best], best)
+        if best is None:
+            return None
     return best if _agreement(steps[steps < 12 * best], best) > _CLEAR else None
 
 
 def _agreement(steps: Floats, unit: float) -> float:
-    """1 where all steps are multiples of the unit, 0 where they are anything."""
-    return float(np.cos(2 * np.pi * steps / unit).mean())
+    """1 where all steps are multiples of the unit, 0 where they are anything, or less than it."""
+    return float(np.where(steps < unit / 2, 0.0, np.cos(2 * np.pi * steps / unit)).mean())
 
 
 def _off_lattice_uv(signals_uv: Sequence[Floats], unit: float) -> float:
