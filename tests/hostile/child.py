@@ -45,7 +45,7 @@ def main(path: str, most_pages: int) -> None:
     from ecgvision.plugins import load_formats
 
     formats = load_formats().formats
-    before, start = peak_bytes(), time.monotonic()
+    before, start = peak_bytes(), time.process_time()
     results = []
     options = PageOptions(read_signals=True)
     for result in islice(convert_each(path, formats, options), most_pages):
@@ -56,7 +56,8 @@ def main(path: str, most_pages: int) -> None:
             assert result.recording is not None
             results.append({"code": "good", "message": ""})
     told = {
-        "seconds": time.monotonic() - start,
+        # Of the processor: what else the machine does must not count.
+        "seconds": time.process_time() - start,
         "grown_bytes": peak_bytes() - before,
         "results": results,
     }
