@@ -1,4 +1,4 @@
-"""`ecgvision dataset`: make data sets of pages and labels, split them, sum them up, pass them on."""
+"""`ecgvision dataset`: make data sets, split them by patient, sum them up, pass them on."""
 
 from __future__ import annotations
 
