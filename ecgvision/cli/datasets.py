@@ -138,3 +138,114 @@ def _tell_reasons(what: str, reasons: Iterable[str], listed: Path) -> None:
     if counts:
         told = ", ".join(f"{count:,} {printable(name)}" for name, count in counts.most_common())
         click.echo(f"{what}: {told}; see {printable(str(listed))}")
+
+
+@dataset.command()
+@click.argument("data", type=click.Path(path_type=Path), metavar="DATA")
+@click.option(
+    "--by",
+    type=click.Choice(["study", "patient", "fold"]),
+    required=True,
+    help="study: by year and format; patient: whole people, drawn; fold: by the table's folds.",
+)
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path),
+    metavar="TOML",
+    help="For study: years and formats of your own, see --show-rules.",
+)
+@click.option(
+    "--show-rules",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, shown: _show_rules(ctx) if shown else None,
+    help="Print the study's rules as TOML, to be changed, and end.",
+)
+@click.option(
+    "--fractions",
+    metavar="TRAIN,VALIDATION,TEST",
+    help="For patient: parts that add up to 1.  [default: 0.8,0.1,0.1]",
+)
+@click.option(
+    "--stratify",
+    metavar="COLUMNS",
+    help="For patient: what is to be as frequent in each split, such as mi,sex,lvef_percent<50.",
+)
+@click.option("--train", metavar="FOLDS", help="For fold: such as 1-8.")
+@click.option("--validation", metavar="FOLDS", help="For fold: such as 9.")
+@click.option("--test", metavar="FOLDS", help="For fold: such as 10.")
+@click.option(
+    "--links",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Table of two columns: ids of patients who are the same person.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
+def split(
+    data: Path,
+    by: str,
+    rules: Path | None,
+    fractions: str | None,
+    stratify: str | None,
+    links: Path | None,
+    seed: int,
+    **folds: str | None,
+) -> None:
+    """Split DATA into training, validation and test; nobody stands in two of them.
+
+    Rows that share a patient, a record or a group, and patients in --links, are one person. By year
+    or fold a person may stand in several splits: training keeps them, and their other rows are
+    excluded. DATA/excluded.csv lists all rows in no split, and why. An older split is replaced.
+    """
+    _only(by, "study", {"--rules": rules})
+    _only(by, "patient", {"--fractions": fractions, "--stratify": stratify})
+    _only(by, "fold", {f"--{name}": value for name, value in folds.items()})
+    with extra("data"):
+        from ecgvision.dataset import splitting
+        from ecgvision.dataset.people import read_links
+        from ecgvision.dataset.store import open_dataset
+
+    opened = open_dataset(data)
+    linked = read_links(links) if links else []
+    if by == "study":
+        done = splitting.by_rules(opened.rows, splitting.read_rules(rules), linked, seed)
+    elif by == "patient":
+        parts = _numbers(fractions or "0.8,0.1,0.1")
+        wanted = [one.strip() for one in (stratify or "").split(",") if one.strip()]
+        done = splitting.by_patient(opened.rows, parts, wanted, linked, seed)
+    else:
+        lacking = [f"--{name}" for name, value in folds.items() if not value]
+        if lacking:
+            raise UsageError(f"--by fold needs {', '.join(lacking)}")
+        given = {name: splitting.parsed_folds(folds[name] or "") for name in splitting.USED}
+        done = splitting.by_fold(opened.rows, given, linked)
+    result = splitting.split_dataset(opened, done)
+    counts = Counter(done.split)
+    click.echo(", ".join(f"{name} {counts[name]:,}" for name in splitting.USED))
+    for name in splitting.USED:
+        if not counts[name]:
+            click.echo(f"warning: nothing is in {name}", err=True)
+    unused = (one.reason for one in done.unused)
+    _tell_reasons("in no split", unused, result.folder / splitting.EXCLUDED)
+
+
+def _show_rules(ctx: click.Context) -> None:
+    from importlib.resources import files
+
+    click.echo((files("ecgvision.dataset") / "study.toml").read_text(encoding="utf-8"), nl=False)
+    ctx.exit()
+
+
+def _only(by: str, way: str, options: dict[str, object]) -> None:
+    """Refuse options of another way to split than the one that was chosen."""
+    surplus = [name for name, value in options.items() if value is not None]
+    if surplus and by != way:
+        raise UsageError(f"{', '.join(surplus)}: for --by {way}, not for --by {by}")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"expected numbers like 0.8,0.1,0.1, found {text!r}") from None

@@ -195,7 +195,7 @@ def read_schema(path: Path) -> Schema:
         told = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return Schema.model_validate(told)
     except ValidationError as error:
-        raise wrong_toml(path, "a schema", "; ".join(_fields(error))) from error
+        raise wrong_toml(path, "a schema", "; ".join(first_fields(error))) from error
     except (OSError, ValueError) as error:
         raise wrong_toml(path, "a schema in TOML", str(error).splitlines()[0]) from error
 
@@ -205,7 +205,8 @@ def wrong_toml(path: Path, expected: str, found: str) -> DatasetError:
     return DatasetError("schema-wrong", path, None, expected=expected, found=found, hint=hint)
 
 
-def _fields(error: ValidationError) -> Iterable[str]:
+def first_fields(error: ValidationError) -> Iterable[str]:
+    """The first fields that are wrong, each with what is wrong with it."""
     for one in error.errors()[:5]:
         where = ".".join(str(part) for part in one["loc"])
         yield f"{where}: {one['msg']}" if where else str(one["msg"])
@@ -224,9 +225,9 @@ def schema_of(keys: Keys, labels: Iterable[str], clinical: Iterable[str]) -> Sch
     try:
         return Schema.model_validate(told)
     except ValidationError as error:
-        raise wrong_toml(Path("options"), "columns for a schema", "; ".join(_fields(error))) from (
-            error
-        )
+        raise wrong_toml(
+            Path("options"), "columns for a schema", "; ".join(first_fields(error))
+        ) from (error)
 
 
 # --- keys -------------------------------------------------------------------------------------
