@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,14 +21,15 @@ import numpy as np
 import pandas as pd
 
 from ecgvision import __version__
-from ecgvision.dataset.about import ColumnInfo, DatasetInfo, ImageInfo, SignalInfo
+from ecgvision.dataset.about import DatasetInfo, ImageInfo, SignalInfo
 from ecgvision.dataset.drawing import Drawn, DrawOptions, draw_record, signal_samples
 from ecgvision.dataset.store import Dataset, write_dataset
-from ecgvision.errors import EcgVisionError, PageError, UsageError
+from ecgvision.errors import EcgVisionError, PageError
 from ecgvision.output import make_folder, temporary_beside, unwritable
 from ecgvision.types import LEADS
 
 if TYPE_CHECKING:
+    from ecgvision.dataset.drawing_labels import Labelled
     from ecgvision.dataset.records import Records
     from ecgvision.plugins import Format
 
@@ -41,19 +42,6 @@ class RenderError(EcgVisionError):
     """No page could be drawn, or those who draw them are lost."""
 
     code = "render-failed"
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What is known of each record: one row each, indexed by the record's name.
-
-    `columns` gives the role of those that are not among the fixed ones of a data set. `format_of`
-    says in which format a record was printed, where the table knows.
-    """
-
-    rows: pd.DataFrame
-    columns: dict[str, ColumnInfo]
-    format_of: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +72,8 @@ class Rendered:
 class RenderJob:
     """What is to be drawn, and where the data set goes.
 
-    `formats` may be empty where `labelled` knows each record's own.
+    `formats` are all that occur. A record is drawn in the one that `labelled` has for it, or else
+    in each of them.
     """
 
     records: Records
@@ -101,13 +90,13 @@ class RenderJob:
         return (own,) if own is not None else tuple(one.info.id for one in self.formats)
 
 
-def render(job: RenderJob, samples_of: Sequence[Format], tell: Tell) -> Rendered:
+def render(job: RenderJob, tell: Tell) -> Rendered:
     """Draw all records and write the data set whole or not at all.
 
-    `samples_of` are all formats that occur; `tell` is called with the number of records that are
-    over, and of all. Raises `RenderError` where no page came out, and as `write_dataset` does.
+    `tell` is called with the number of records that are over, and of all. Raises `RenderError`
+    where no page came out, and as `write_dataset` does.
     """
-    samples = signal_samples(samples_of, job.options.fs_hz)
+    samples = signal_samples(job.formats, job.options.fs_hz)
     spool = _Spool(job.options, samples, temporary_beside(job.folder))
     refused: list[Refused] = []
     try:
@@ -307,14 +296,3 @@ def refused_counts(refused: Sequence[Refused]) -> str:
     counts = Counter((one.lost, one.code) for one in refused)
     told = [f"{count} {lost} ({code})" for (lost, code), count in counts.most_common()]
     return ", ".join(told)
-
-
-def check_formats(labelled: Labelled, records: Sequence[str], formats: Sequence[Format]) -> None:
-    """Raise `UsageError` where a record has no format to be drawn in."""
-    if formats:
-        return
-    for record in records:
-        if record not in labelled.format_of:
-            raise UsageError(
-                f"record {record!r} has no format in the labels; name formats with --format"
-            )

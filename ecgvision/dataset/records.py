@@ -207,7 +207,7 @@ def _twelve(path: Path, by_name: Mapping[str, NDArray[np.float32]], fs_hz: float
     lacking = [lead for lead in EIGHT if lead not in by_lead]
     if lacking:
         raise _wrong(path, "leads I, II and V1 to V6 at least", f"no {', '.join(lacking)}")
-    largest = max((float(np.nanmax(np.abs(row), initial=0.0)) for row in by_lead.values()))
+    largest = max(np.abs(np.nan_to_num(row)).max(initial=0.0) for row in by_lead.values())
     if not largest < _LARGEST_MV:
         raise _wrong(path, f"voltages under {_LARGEST_MV:g} mV", f"{largest:g} mV")
     try:

@@ -1,0 +1,191 @@
+"""`ecgvision dataset render` and `simulate`: pages drawn from recordings, and made-up patients."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ecgvision.cli.common import error_line, installed_formats, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecgvision.dataset.drawing import SignalKind
+    from ecgvision.dataset.drawing_labels import Labelled
+    from ecgvision.dataset.drawing_run import Refused
+    from ecgvision.dataset.records import Records
+    from ecgvision.normalise import Style
+
+# With more refused pages than that, the rest stand in refused.csv only.
+_MOST_LINES = 20
+
+
+@click.command(short_help="Draw records as pages and make a data set of them.")
+@click.argument("records", metavar="RECORDS")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DATA",
+    help="Data set to write: a folder.",
+)
+@click.option(
+    "--format",
+    "format_names",
+    metavar="NAMES",
+    help="Formats to draw every record in, with commas between.  [default: what the labels say]",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="TABLE",
+    help="What is known of the records.  [default: labels.csv beside them]",
+)
+@click.option(
+    "--style",
+    type=click.Choice(["canonical", "published", "published-windows"]),
+    default="canonical",
+    show_default=True,
+    help="The images as `convert` gives them; the study's networks saw published-windows.",
+)
+@click.option(
+    "--image-px",
+    type=int,
+    nargs=2,
+    default=(384, 384),
+    show_default=True,
+    metavar="HEIGHT WIDTH",
+    help="Size of the images.",
+)
+@click.option(
+    "--lead-seconds",
+    type=float,
+    metavar="SECONDS",
+    help="Seconds of each lead in canonical images.  [default: 2.5]",
+)
+@click.option(
+    "--lead-height",
+    type=float,
+    default=40.0,
+    show_default=True,
+    metavar="MM",
+    help="Height of each lead in canonical images, in mm of paper.",
+)
+@click.option(
+    "--scan-share",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="Share of the pages that are scans.",
+)
+@click.option(
+    "--signals",
+    type=click.Choice(["none", "read", "true", "whole"]),
+    default="none",
+    show_default=True,
+    help="Signals beside the images: read off the pages; or true, the records' own where the page "
+    "prints them; or whole ones.",
+)
+@click.option(
+    "--fs",
+    "fs_hz",
+    type=float,
+    default=200.0,
+    show_default=True,
+    metavar="HZ",
+    help="Sampling rate of the signals.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes that draw.  [default: one a core]",
+)
+@click.option("--force", is_flag=True, help="Replace the data set if it exists.")
+def render(
+    records: str,
+    out: Path,
+    format_names: str | None,
+    labels: Path | None,
+    style: Style,
+    image_px: tuple[int, int],
+    lead_seconds: float | None,
+    lead_height: float,
+    scan_share: float,
+    signals: SignalKind,
+    fs_hz: float,
+    seed: int,
+    workers: int | None,
+    force: bool,
+) -> None:
+    """Draw every record in RECORDS as a page, convert it, and make a data set of the images.
+
+    RECORDS is a folder of WFDB records, of NPZ files that `convert` wrote, or one that `dataset
+    simulate` made; or ptbxl:FOLDER for PTB-XL in one file. Pages differ in pen, place, header, grid
+    and wear, always in the same way for the same seed. Pages that the conversion refuses are told,
+    stand in refused.csv, and end the command with 1; the data set has all others.
+    """
+    from ecgvision.archive.local import usable_cores
+    from ecgvision.dataset.drawing import DrawOptions
+    from ecgvision.dataset.drawing_run import RenderJob, refused_counts
+    from ecgvision.dataset.drawing_run import render as render_all
+    from ecgvision.dataset.records import open_records
+    from ecgvision.normalise import ImageOptions
+
+    image = ImageOptions(style=style, lead_s=lead_seconds, lead_height_mm=lead_height)
+    options = DrawOptions(image, image_px, scan_share, signals, fs_hz, seed)
+    found = open_records(records)
+    names = [name.strip() for name in (format_names or "").split(",") if name.strip()]
+    labelled, formats = _labelled(found, labels).in_formats(names, found.names, installed_formats())
+    job = RenderJob(found, labelled, formats, options, out, workers or usable_cores(), force)
+    rendered = render_all(job, _teller())
+    _tell_refused(rendered.refused)
+    pages = len(rendered.dataset.rows)
+    told = f"; refused: {refused_counts(rendered.refused)}" if rendered.refused else ""
+    click.echo(f"{out}: {pages} pages of {len(found.names)} records, {rendered.scans} scans{told}")
+    if rendered.refused:
+        sys.exit(1)
+
+
+def _labelled(records: Records, labels: Path | None) -> Labelled:
+    from ecgvision.dataset.drawing_labels import Labelled, read_labelled
+    from ecgvision.dataset.ptbxl import ptbxl_labels
+
+    if labels is not None:
+        return read_labelled(labels)
+    if records.labels is None:
+        return Labelled.nothing()
+    return ptbxl_labels(records.labels) if records.ptbxl else read_labelled(records.labels)
+
+
+def _teller() -> Callable[[int, int], None]:
+    """Tells the progress on a terminal, and once a minute elsewhere."""
+    terminal = sys.stderr.isatty()
+    pause_s = 0.2 if terminal else 60.0
+    told_s = time.monotonic()
+
+    def tell(over: int, total: int) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s < pause_s and not (terminal and over == total):
+            return
+        told_s = time.monotonic()
+        line = f"Drawing {over}/{total}"
+        if terminal:
+            click.echo(f"\r\x1b[2K{line}{chr(10) if over == total else ''}", err=True, nl=False)
+        else:
+            click.echo(line, err=True)
+
+    return tell
+
+
+def _tell_refused(refused: Sequence[Refused]) -> None:
+    for one in refused[:_MOST_LINES]:
+        error_line(printable(f"{one.record} {one.format_id} lost its {one.lost}: {one.message}"))
+    if len(refused) > _MOST_LINES:
+        error_line(f"and {len(refused) - _MOST_LINES} more; refused.csv names them all")
