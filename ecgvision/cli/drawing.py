@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecgvision.cli.common import error_line, installed_formats, printable
+from ecgvision.cli.common import error_line, extra, installed_formats, printable
+from ecgvision.cli.converting import check_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecgvision.dataset.drawing import SignalKind
-    from ecgvision.dataset.drawing_labels import Labelled
-    from ecgvision.dataset.drawing_run import Refused
-    from ecgvision.dataset.records import Records
+    from ecgvision.dataset.join import LeftOut
     from ecgvision.normalise import Style
 
-# With more refused pages than that, the rest stand in refused.csv only.
+# With more refused pages than that, the rest stand in left-out.csv only.
 _MOST_LINES = 20
 
 
@@ -45,6 +44,12 @@ _MOST_LINES = 20
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="TABLE",
     help="What is known of the records.  [default: labels.csv beside them]",
+)
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="TOML",
+    help="What the table's columns are.  [default: schema.toml beside it]",
 )
 @click.option(
     "--style",
@@ -100,6 +105,18 @@ _MOST_LINES = 20
     metavar="HZ",
     help="Sampling rate of the signals.",
 )
+@click.option(
+    "--seconds",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="Length of the signals; longer ones are cut, shorter ones end in NaN.",
+)
+@click.option(
+    "--direct",
+    is_flag=True,
+    help="Draw the images at once, not by way of pages: faster, and only nearly the same.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--workers",
@@ -113,6 +130,7 @@ def render(
     out: Path,
     format_names: str | None,
     labels: Path | None,
+    schema: Path | None,
     style: Style,
     image_px: tuple[int, int],
     lead_seconds: float | None,
@@ -120,6 +138,8 @@ def render(
     scan_share: float,
     signals: SignalKind,
     fs_hz: float,
+    seconds: float,
+    direct: bool,
     seed: int,
     workers: int | None,
     force: bool,
@@ -128,40 +148,36 @@ def render(
 
     RECORDS is a folder of WFDB records, of NPZ files that `convert` wrote, or one that `dataset
     simulate` made; or ptbxl:FOLDER for PTB-XL in one file. Pages differ in pen, place, header, grid
-    and wear, always in the same way for the same seed. Pages that the conversion refuses are told,
-    stand in refused.csv, and end the command with 1; the data set has all others.
+    and wear, always in the same way for the same seed. Pages that the conversion refuses are told
+    and stand in DATA/left-out.csv, with exit code 1; the data set has all others.
     """
+    with extra("data"):
+        from ecgvision.dataset.drawing import DrawOptions
+        from ecgvision.dataset.drawing_labels import formats_to_draw, read_labelled
+        from ecgvision.dataset.drawing_run import RenderJob
+        from ecgvision.dataset.drawing_run import render as render_all
+        from ecgvision.dataset.records import open_records
     from ecgvision.archive.local import usable_cores
-    from ecgvision.dataset.drawing import DrawOptions
-    from ecgvision.dataset.drawing_run import RenderJob, refused_counts
-    from ecgvision.dataset.drawing_run import render as render_all
-    from ecgvision.dataset.records import open_records
     from ecgvision.normalise import ImageOptions
 
     image = ImageOptions(style=style, lead_s=lead_seconds, lead_height_mm=lead_height)
-    options = DrawOptions(image, image_px, scan_share, signals, fs_hz, seed)
+    check_size(image)
+    options = DrawOptions(image, image_px, scan_share, signals, fs_hz, seconds, seed, direct)
     found = open_records(records)
     names = [name.strip() for name in (format_names or "").split(",") if name.strip()]
-    labelled, formats = _labelled(found, labels).in_formats(names, found.names, installed_formats())
+    labelled, formats = formats_to_draw(
+        read_labelled(found, labels, schema), names, found.names, installed_formats()
+    )
     job = RenderJob(found, labelled, formats, options, out, workers or usable_cores(), force)
     rendered = render_all(job, _teller())
-    _tell_refused(rendered.refused)
-    pages = len(rendered.dataset.rows)
-    told = f"; refused: {refused_counts(rendered.refused)}" if rendered.refused else ""
-    click.echo(f"{out}: {pages} pages of {len(found.names)} records, {rendered.scans} scans{told}")
-    if rendered.refused:
+    _tell_left_out(rendered.left_out)
+    pages, scans = len(rendered.dataset.rows), rendered.scans
+    click.echo(
+        f"{printable(str(out))}: {pages:,} pages of {len(found.names):,} records, {scans:,} scans, "
+        f"{len(rendered.left_out):,} left out"
+    )
+    if rendered.left_out:
         sys.exit(1)
-
-
-def _labelled(records: Records, labels: Path | None) -> Labelled:
-    from ecgvision.dataset.drawing_labels import Labelled, read_labelled
-    from ecgvision.dataset.ptbxl import ptbxl_labels
-
-    if labels is not None:
-        return read_labelled(labels)
-    if records.labels is None:
-        return Labelled.nothing()
-    return ptbxl_labels(records.labels) if records.ptbxl else read_labelled(records.labels)
 
 
 def _teller() -> Callable[[int, int], None]:
@@ -184,8 +200,8 @@ def _teller() -> Callable[[int, int], None]:
     return tell
 
 
-def _tell_refused(refused: Sequence[Refused]) -> None:
-    for one in refused[:_MOST_LINES]:
-        error_line(printable(f"{one.record} {one.format_id} lost its {one.lost}: {one.message}"))
-    if len(refused) > _MOST_LINES:
-        error_line(f"and {len(refused) - _MOST_LINES} more; refused.csv names them all")
+def _tell_left_out(left_out: Sequence[LeftOut]) -> None:
+    for one in left_out[:_MOST_LINES]:
+        error_line(printable(f"{one.source}: {one.message} [{one.reason}]"))
+    if len(left_out) > _MOST_LINES:
+        error_line(f"and {len(left_out) - _MOST_LINES:,} more; left-out.csv names them all")

@@ -7,6 +7,7 @@ go to the same `normalise_page` that conversion ends in. A scan's image is softe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,11 @@ from ecgvision.testing import trace_points
 from ecgvision.types import RENDER_PX_PER_MM, Box, Layout, Match, Page, Stroke, Text
 
 if TYPE_CHECKING:
-    from ecgvision.dataset.drawing import PageStyle
+    from ecgvision.dataset.drawing_style import PageStyle
     from ecgvision.normalise import ImageOptions
     from ecgvision.plugins import Format
     from ecgvision.testing.synthetic import Ecg
-    from ecgvision.types import Pixels
+    from ecgvision.types import Pixels, Points
 
 # A printed name of 2.6 mm, and the box that PDF readers give it.
 _NAME_HEIGHT_MM, _NAME_WIDTH_MM = 3.4, 1.6
@@ -65,14 +66,19 @@ def direct_image(chosen: Format, ecg: Ecg, style: PageStyle, options: ImageOptio
 
 
 def _strokes(layout: Layout, ecg: Ecg, pen_mm: float) -> tuple[Stroke, ...]:
-    strokes = []
-    for lead_box in layout.boxes:
-        points = trace_points(lead_box, layout, ecg)
-        known = np.isfinite(points[:, 1])
-        for run in np.split(points, np.flatnonzero(np.diff(known)) + 1):
-            if len(run) > 1 and np.isfinite(run[0, 1]):
-                strokes.append(Stroke(run, pen_mm, (0, 0, 0)))
-    return tuple(strokes)
+    return tuple(
+        Stroke(run, pen_mm, (0, 0, 0))
+        for lead_box in layout.boxes
+        for run in _known_runs(trace_points(lead_box, layout, ecg))
+    )
+
+
+def _known_runs(points: Points) -> Iterator[Points]:
+    """The stretches of a line without NaN."""
+    known = np.isfinite(points[:, 1])
+    for run in np.split(points, np.flatnonzero(np.diff(known)) + 1):
+        if len(run) > 1 and np.isfinite(run[0, 1]):
+            yield run
 
 
 def _names(layout: Layout) -> tuple[Text, ...]:
