@@ -169,7 +169,7 @@ def render(
         read_labelled(found, labels, schema), names, found.names, installed_formats()
     )
     job = RenderJob(found, labelled, formats, options, out, workers or usable_cores(), force)
-    rendered = render_all(job, _teller())
+    rendered = render_all(job, _teller("Drawing"))
     _tell_left_out(rendered.left_out)
     pages, scans = len(rendered.dataset.rows), rendered.scans
     click.echo(
@@ -180,7 +180,7 @@ def render(
         sys.exit(1)
 
 
-def _teller() -> Callable[[int, int], None]:
+def _teller(doing: str) -> Callable[[int, int], None]:
     """Tells the progress on a terminal, and once a minute elsewhere."""
     terminal = sys.stderr.isatty()
     pause_s = 0.2 if terminal else 60.0
@@ -191,7 +191,7 @@ def _teller() -> Callable[[int, int], None]:
         if time.monotonic() - told_s < pause_s and not (terminal and over == total):
             return
         told_s = time.monotonic()
-        line = f"Drawing {over}/{total}"
+        line = f"{doing} {over}/{total}"
         if terminal:
             click.echo(f"\r\x1b[2K{line}{chr(10) if over == total else ''}", err=True, nl=False)
         else:
@@ -205,3 +205,49 @@ def _tell_left_out(left_out: Sequence[LeftOut]) -> None:
         error_line(printable(f"{one.source}: {one.message} [{one.reason}]"))
     if len(left_out) > _MOST_LINES:
         error_line(f"and {len(left_out) - _MOST_LINES:,} more; left-out.csv names them all")
+
+
+@click.command(short_help="Make up a cohort in which scar and low LVEF show in the ECG.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="COHORT",
+    help="Folder to write: signals.npz, labels.csv, schema.toml, cohort.json.",
+)
+@click.option("--patients", type=int, required=True, metavar="N", help="How many patients.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same gives the same.")
+@click.option(
+    "--effect-scar",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="How strongly scar changes the ECG, 0 (not at all) to 3.",
+)
+@click.option(
+    "--effect-lvef",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="How strongly a low ejection fraction changes the ECG, 0 to 3.",
+)
+@click.option("--force", is_flag=True, help="Replace the cohort if it exists.")
+def simulate(
+    out: Path, patients: int, seed: int, effect_scar: float, effect_lvef: float, force: bool
+) -> None:
+    """Make up patients with the study's distributions, their labels and their ECGs.
+
+    No patient stands behind them, and results from them say nothing about medicine. `dataset
+    render COHORT` draws each ECG as a page of the machine of its year.
+    """
+    with extra("data"):
+        from ecgvision.dataset.simulate import CohortOptions
+        from ecgvision.dataset.simulate_files import write_cohort
+        from ecgvision.dataset.simulate_heart import Effects
+
+    options = CohortOptions(patients, seed, Effects(effect_scar, effect_lvef))
+    cohort = write_cohort(out, options, replace=force, tell=_teller("Simulating"))
+    click.echo(
+        f"{printable(str(out))}: {cohort.ecgs:,} simulated ECGs of {cohort.patients:,} patients"
+    )

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ecgvision.testing.synthetic import Ecg
     from ecgvision.types import Pixels, Points
 
-# A printed name of 2.6 mm, and the box that PDF readers give it.
-_NAME_HEIGHT_MM, _NAME_WIDTH_MM = 3.4, 1.6
+# A name whose capitals are 2.6 mm high, and the box that PDF readers give it.
+_NAME_ABOVE_MM, _NAME_BELOW_MM, _NAME_WIDTH_MM = 1.3, 3.7, 2.2
 _SHIFT = 4  # bits of a pixel's fraction, for OpenCV
 
 
@@ -54,7 +54,9 @@ def direct_image(chosen: Format, ecg: Ecg, style: PageStyle, options: ImageOptio
     strokes = _strokes(layout, ecg, style.pen_mm)
     reader = _Known(strokes, _names(layout))
     page = Page(Path("drawn"), 1, "vector", layout.page_mm, None, reader)
-    match = Match(layout, 1.0, style.offset_mm, page_mm=layout.page_mm)
+    right_mm, down_mm = style.offset_mm
+    offset_mm = (right_mm, down_mm + _level_mm(layout, ecg))
+    match = Match(layout, 1.0, offset_mm, page_mm=layout.page_mm)
     canonical = options.style == "canonical"
     ink = np.full((1, 1), 255, np.uint8) if canonical else _ink(layout, strokes)
     image, _ = normalise_page(page, chosen, match, ink, options)
@@ -63,6 +65,16 @@ def direct_image(chosen: Format, ecg: Ecg, style: PageStyle, options: ImageOptio
     sigma_px = style.scan.blur_px * image.px_per_mm * 25.4 / style.scan.dpi
     softened: Pixels = cv2.GaussianBlur(image.pixels, (0, 0), sigma_px)
     return softened
+
+
+def _level_mm(layout: Layout, ecg: Ecg) -> float:
+    """How far the rows run below their baselines: what is measured on a page has that in it."""
+    below = []
+    for row in layout.rows:
+        heights = [trace_points(one, layout, ecg)[:, 1] - one.baseline_mm for one in row]
+        medians = [float(np.median(h[np.isfinite(h)])) for h in heights if np.isfinite(h).any()]
+        below += [float(np.median(medians))] if medians else []
+    return float(np.mean(below)) if below else 0.0
 
 
 def _strokes(layout: Layout, ecg: Ecg, pen_mm: float) -> tuple[Stroke, ...]:
@@ -83,7 +95,9 @@ def _known_runs(points: Points) -> Iterator[Points]:
 
 def _names(layout: Layout) -> tuple[Text, ...]:
     return tuple(
-        Text(b.lead, Box(x, y, x + _NAME_WIDTH_MM * len(b.lead), y + _NAME_HEIGHT_MM))
+        Text(
+            b.lead, Box(x, y - _NAME_ABOVE_MM, x + _NAME_WIDTH_MM * len(b.lead), y + _NAME_BELOW_MM)
+        )
         for b in layout.boxes
         if b.name_mm is not None
         for x, y in [b.name_mm]

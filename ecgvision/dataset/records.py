@@ -28,6 +28,7 @@ PTBXL = "ptbxl:"
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 PACKED = "signals.npz"
 LABELS = "labels.csv"
+COHORT = "cohort.json"
 _PACKED_HZ = 250.0
 _LOWER = {lead.lower(): lead for lead in LEADS}
 # Beyond that it is no voltage of a heart in mV, but another unit.
@@ -104,8 +105,8 @@ class _Packed:
 
 
 def _is_simulated(folder: Path) -> bool:
-    """Whether `cohort.json` says that no patient stands behind it."""
-    path = folder / "cohort.json"
+    """Whether a cohort's description says that no patient stands behind it."""
+    path = folder / COHORT
     try:
         return bool(json.loads(path.read_text(encoding="utf-8")).get("simulated"))
     except FileNotFoundError:
