@@ -47,7 +47,7 @@ _ECGS_OF_YEAR = {
     **dict.fromkeys(range(2017, 2022), 6145 / 5),
 }
 
-# Assumptions: how common the four other features are at the mean age, and what a standard
+# Assumptions: how common the four other features are in men of the mean age; what a standard
 # deviation of age and being a woman add, in standard deviations of a hidden normal variable.
 _FEATURES = {
     "smoking": (0.30, -0.10, -0.60),
@@ -56,7 +56,7 @@ _FEATURES = {
     "dyslipidemia": (0.50, 0.05, -0.05),
 }
 # Likewise of scar, for age, being a woman and the four features.
-_SCAR_BY = (0.10, -0.35, 0.20, 0.20, 0.10, 0.15)
+_SCAR_BY = (0.10, -0.45, 0.30, 0.30, 0.15, 0.25)
 # Likewise of a high ejection fraction, for scar (and its extent's chance), age and being a woman.
 _LVEF_BY_SCAR, _LVEF_BY_AGE, _LVEF_BY_WOMAN = -1.10, -0.05, 0.30
 # Which territory a scar has; and the ejection fraction (percent) at ranks between the study's.
