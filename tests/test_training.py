@@ -26,7 +26,7 @@ from ecgvision.training.errors import TrainingError
 from ecgvision.training.module import auc, joint_loss, task_losses
 from ecgvision.training.predicting import predict_run
 from ecgvision.training.recipe import AugmentSettings, Recipe, load_recipe
-from ecgvision.training.run import train_run
+from ecgvision.training.run import read_run, train_run
 
 NAN = float("nan")
 Train = Callable[..., Path]
@@ -120,7 +120,7 @@ def test_every_epoch_has_each_example_once_in_an_order_of_its_own() -> None:
 def test_processes_share_an_epoch_evenly() -> None:
     dealt = [list(EpochOrder(11, 1, rank, 3)) for rank in range(3)]
     assert [len(one) for one in dealt] == [4, 4, 4]
-    every = sum(dealt, [])
+    every = [place for one in dealt for place in one]
     assert set(every) == set(range(11))
     assert len(every) == 12
 
@@ -484,8 +484,6 @@ def test_a_loss_that_explodes_is_told(tiny: Dataset, tmp_path: Path) -> None:
         train_run(small("multi", "training.learning_rate=1e30"), tiny, tmp_path / "run")
     assert told(tmp_path / "run")["status"] == "failed"
     with pytest.raises(TrainingError, match="expected a finished run, found one that is failed"):
-        from ecgvision.training.run import read_run
-
         read_run(tmp_path / "run")
 
 
