@@ -11,10 +11,12 @@ from ecgvision.cli.common import Commands
 from ecgvision.cli.converting import convert
 from ecgvision.cli.datasets import dataset
 from ecgvision.cli.drawing import render, simulate
+from ecgvision.cli.explaining import explain
 from ecgvision.cli.formats import formats
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
+from ecgvision.cli.training import train
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +34,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (convert, report, redact, inspect, formats, sample, dataset):
+for _command in (convert, report, redact, inspect, formats, sample, dataset, train, explain):
     main.add_command(_command)
 for _command in (render, simulate):
     dataset.add_command(_command)
