@@ -152,8 +152,8 @@ def best_f1_threshold(
     if not up or not down:
         return math.nan
     share = up / (up + down) if prevalence is None else prevalence
-    tp: NDArray[np.float64] = share * curve.true_positives / up
-    fp: NDArray[np.float64] = (1 - share) * curve.false_positives / down
+    tp = np.asarray(share * curve.tpr, np.float64)
+    fp = np.asarray((1 - share) * curve.fpr, np.float64)
     f1 = share * _f1(tp, fp, share - tp) + (1 - share) * _f1(1 - share - fp, share - tp, fp)
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)[-1]
     return float(curve.thresholds[best])

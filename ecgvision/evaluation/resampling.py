@@ -30,9 +30,10 @@ def replicates(
 ) -> dict[str, NDArray[np.float64]]:
     """Each figure in every draw; NaN where a draw has none.
 
-    Positives and negatives are drawn apart, each as many as there are (Carpenter and Bithell 2000,
-    Stat Med 19, 1141). Where patients repeat, patients are drawn with all their examples, those
-    with a positive example apart from those without (Field and Welsh 2007, JRSS B 69, 369).
+    Positives and negatives, or several classes, are drawn apart, each as many as there are
+    (Carpenter and Bithell 2000, Stat Med 19, 1141). Where patients repeat, they are drawn with all
+    their examples, those with a positive one apart from those without, or by their highest class
+    (Field and Welsh 2007, JRSS B 69, 369).
     """
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
     for weights in _drawn(np.asarray(labels, np.float64), patients, draws, seed):
@@ -68,18 +69,18 @@ def _drawn(
         who = np.arange(labels.size)
     else:
         who = np.unique(np.asarray(patients).astype(str), return_inverse=True)[1]
-    has_positive = np.bincount(who, weights=labels == 1) > 0
-    strata = [np.flatnonzero(has_positive == kind) for kind in (True, False)]
+    highest = np.full(who.max() + 1 if who.size else 0, -np.inf)
+    np.maximum.at(highest, who, labels)
+    strata = [np.flatnonzero(highest == kind) for kind in np.unique(highest)]
     at_once = max(_CELLS // max(labels.size, 1), 1)
     for start in range(0, draws, at_once):
         count = min(at_once, draws - start)
-        times = np.zeros((count, has_positive.size))
+        times = np.zeros((count, highest.size))
         for members in strata:
-            if members.size:
-                picked = generator.integers(0, members.size, (count, members.size))
-                picked += np.arange(count)[:, None] * members.size
-                often = np.bincount(picked.ravel(), minlength=count * members.size)
-                times[:, members] = often.reshape(count, members.size)
+            picked = generator.integers(0, members.size, (count, members.size))
+            picked += np.arange(count)[:, None] * members.size
+            often = np.bincount(picked.ravel(), minlength=count * members.size)
+            times[:, members] = often.reshape(count, members.size)
         yield times[:, who]
 
 
