@@ -216,7 +216,7 @@ def test_other_arrays_than_described_are_refused(
 
 def test_an_older_data_set_is_replaced_only_when_asked(tmp_path: Path, small: Dataset) -> None:
     about = ABOUT.model_copy(update={"name": "new"})
-    with pytest.raises(DatasetError, match=r"found a data set; use --force .*output-exists"):
+    with pytest.raises(DatasetError, match=r"found one with dataset\.json; use --force"):
         write_dataset(small.folder, about, rows(), pixels(), signals())
     found = write_dataset(small.folder, about, rows(), pixels(), signals(), replace=True)
     assert open_dataset(found.folder).about.name == "new"
@@ -233,7 +233,7 @@ def test_a_failed_replacement_leaves_the_older_one(tmp_path: Path, small: Datase
 def test_another_folder_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("years of work")
-    with pytest.raises(DatasetError, match="something that is no data set"):
+    with pytest.raises(DatasetError, match="not written by this command"):
         write_dataset(tmp_path / "home", ABOUT, rows(), pixels(), signals(), replace=True)
     assert names_in(tmp_path / "home") == ["thesis.txt"]
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ecgvision.dataset.about import DatasetError
 from ecgvision.errors import UsageError
+from ecgvision.output import unwritable
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +112,43 @@ def _other(path: Path, spec: ArraySpec, found: str) -> DatasetError:
         found=found,
         hint="the file was cut or changed; make the data set again, or take a whole copy of it",
     )
+
+
+class Spool:
+    """Examples put aside on disk while it is not known how many there will be; a context.
+
+    All are of the first one's shape and type. Raises `OutputError` where the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = 0
+        self._spec: ArraySpec | None = None
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("xb")
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+    def add(self, example: NDArray[Any] | None) -> None:
+        """Append one; None is nothing."""
+        if example is None:
+            return
+        self._spec = self._spec or ArraySpec(example.shape, example.dtype)
+        try:
+            self._file.write(np.ascontiguousarray(example).data.cast("B"))
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+        self._count += 1
+
+    def array(self) -> NDArray[Any] | None:
+        """(n, ...) all of them, mapped, when the spool is closed; None where there are none."""
+        if self._spec is None:
+            return None
+        shape = (self._count, *self._spec.shape)
+        return np.memmap(self._path, self._spec.dtype, "r", shape=shape)

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,10 @@ from pydantic import ValidationError
 
 from ecgvision.dataset.about import SPLITS, DatasetError, DatasetInfo
 from ecgvision.dataset.arrays import ArraySpec, open_array, write_array
+from ecgvision.dataset.folders import whole_folder
 from ecgvision.dataset.rows import checked_rows, read_rows, rows_bytes
 from ecgvision.errors import UsageError
-from ecgvision.output import (
-    json_bytes,
-    make_folder,
-    sync_folder,
-    temporary_beside,
-    unwritable,
-    write_files,
-)
+from ecgvision.output import json_bytes, write_files
 
 ABOUT = "dataset.json"
 ROWS = "rows.parquet"
@@ -205,16 +197,17 @@ def write_dataset(
     signals: Iterable[NDArray[np.float32]] | None = None,
     *,
     replace: bool = False,
+    others: Mapping[str, bytes] | None = None,
 ) -> Dataset:
     """Write a data set whole or not at all, and open it; with `replace` in an older one's place.
 
     `images` and `signals` are arrays, or give one image or signal after the other, so that they
-    need not fit into memory: as many as there are rows. Raises `DatasetError` where rows and
+    need not fit into memory: as many as there are rows. `others` are further files of the folder,
+    by their names. Raises `DatasetError` where rows and
     `about` contradict each other or arrays have other shapes, `OutputError` where nothing can be
     written, and lets through what `images` and `signals` raise.
     """
     folder = Path(folder)
-    _check_target(folder, replace)
     rows = checked_rows(rows, about, folder)
     parts = {IMAGES: (images, about.image), SIGNALS: (signals, about.signal)}
     for name, (given, told) in parts.items():
@@ -222,15 +215,8 @@ def write_dataset(
             raise UsageError(f"{name}: give the arrays and their description in `about`, or none")
     if images is None and signals is None:
         raise UsageError("a data set needs images, signals or both")
-    temporary = temporary_beside(folder)
-    try:
-        make_folder(temporary)
-        _write_parts(temporary, about, rows, {IMAGES: images, SIGNALS: signals})
-        _put_in_place(temporary, folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_folder(folder, ABOUT, replace=replace) as new:
+        _write_parts(new, about, rows, {IMAGES: images, SIGNALS: signals}, others or {})
     return open_dataset(folder)
 
 
@@ -239,6 +225,7 @@ def _write_parts(
     about: DatasetInfo,
     rows: pd.DataFrame,
     arrays: dict[str, Iterable[NDArray[Any]] | None],
+    others: Mapping[str, bytes],
 ) -> None:
     encoded = rows_bytes(rows, about)
     hashes = {ROWS: hashlib.sha256(encoded).hexdigest()}
@@ -247,49 +234,23 @@ def _write_parts(
         if given is not None and spec is not None:
             hashes[name] = write_array(folder / name, spec, given)
     whole = about.model_copy(update={"sha256": hashes})
-    write_files({folder / ROWS: encoded, folder / ABOUT: _about_bytes(whole)})
+    further = {folder / name: content for name, content in others.items()}
+    write_files({**further, folder / ROWS: encoded, folder / ABOUT: _about_bytes(whole)})
 
 
 def _about_bytes(about: DatasetInfo) -> bytes:
     return json_bytes(about.model_dump(mode="json"))
 
 
-def _check_target(folder: Path, replace: bool) -> None:
-    """Refuse to replace anything but a data set or an empty folder."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    is_dataset = (folder / ABOUT).is_file()
-    if not (replace and is_dataset):
-        raise DatasetError(
-            "output-exists",
-            folder,
-            None,
-            expected="no file or folder of that name",
-            found="a data set" if is_dataset else "something that is no data set",
-            hint="use --force to replace it, or another name" if is_dataset else "use another name",
-        )
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename the finished folder; an older one goes only when the new one stands."""
-    if not folder.exists():
-        temporary.rename(folder)
-        sync_folder(folder.parent)
-        return
-    aside = temporary_beside(folder)
-    folder.rename(aside)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        aside.rename(folder)
-        raise
-    sync_folder(folder.parent)
-    with suppress(OSError):
-        shutil.rmtree(aside)
-
-
-def replace_rows(dataset: Dataset, rows: pd.DataFrame, about: DatasetInfo) -> Dataset:
+def replace_rows(
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    about: DatasetInfo,
+    others: Mapping[str, bytes] | None = None,
+) -> Dataset:
     """Write other columns for the same examples, such as their splits; the arrays stay.
+
+    `others` are further files of the folder, by their names.
 
     Raises `DatasetError` where there are not as many rows, and as `write_dataset` does.
     """
@@ -300,7 +261,8 @@ def replace_rows(dataset: Dataset, rows: pd.DataFrame, about: DatasetInfo) -> Da
     hashes = {**dataset.about.sha256, ROWS: hashlib.sha256(encoded).hexdigest()}
     whole = about.model_copy(update={"sha256": hashes})
     folder = dataset.folder
-    write_files({folder / ROWS: encoded, folder / ABOUT: _about_bytes(whole)})
+    further = {folder / name: content for name, content in (others or {}).items()}
+    write_files({**further, folder / ROWS: encoded, folder / ABOUT: _about_bytes(whole)})
     return open_dataset(folder)
 
 
