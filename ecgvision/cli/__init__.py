@@ -14,6 +14,7 @@ from ecgvision.cli.formats import formats
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
+from ecgvision.cli.training import train
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,5 +32,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (convert, report, redact, inspect, formats, sample, dataset):
+for _command in (convert, report, redact, inspect, formats, sample, dataset, train):
     main.add_command(_command)

@@ -1,0 +1,71 @@
+"""What a network is built from: plain values, as they stand in a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ecgvision.errors import EcgVisionError
+
+# The backbone for whole recordings; every other name is one of timm's.
+RESNET1D = "resnet1d"
+Side = Annotated[int, Field(ge=32, le=4096)]
+
+
+class ModelError(EcgVisionError):
+    """A network cannot be built as asked for, or weights do not fit it."""
+
+    code = "model"
+
+
+class ModelSettings(BaseModel):
+    """The body of a network.
+
+    `backbone` is a name of timm's, or "resnet1d" for whole recordings. Images come as `image_px`
+    (height, width): others are scaled to it. They enter as three equal `planes`, as in the study,
+    or as one, the weights of the first convolution being summed over its planes. `normalise` takes
+    ImageNet's mean and spread off the grey values, or with "ink" makes paper 0 and ink 1.
+
+    `pretrained` is "", "imagenet" or a safetensors file of the backbone alone.
+
+    Signals are resampled to `fs_hz`. A timm backbone sees one beat of `beat_s` seconds a lead, from
+    `before_s` before its R peak; `width`, `depth` and `kernel` are those of "resnet1d" alone.
+
+    `unknown` says what becomes of clinical features that are not known: "imputed", as in the study,
+    or a "category" of their own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = "resnet34d"
+    image_px: tuple[Side, Side] = (384, 384)
+    planes: Literal[1, 3] = 3
+    normalise: Literal["imagenet", "ink"] = "imagenet"
+    pretrained: str = ""
+    embedding: int = Field(default=512, ge=1, le=8192)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    unknown: Literal["imputed", "category"] = "imputed"
+    fs_hz: float = Field(default=200.0, ge=20, le=2000)
+    beat_s: float = Field(default=2.0, gt=0, le=10)
+    before_s: float = Field(default=0.5, ge=0, le=10)
+    width: int = Field(default=64, ge=4, le=512)
+    depth: int = Field(default=2, ge=1, le=8)
+    kernel: int = Field(default=7, ge=3, le=31)
+
+    @model_validator(mode="after")
+    def _beat_holds_its_peak(self) -> Self:
+        if self.before_s >= self.beat_s:
+            raise ValueError("before_s must be less than beat_s: the R peak lies within the beat")
+        if self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
+        return self
+
+    @property
+    def whole_recordings(self) -> bool:
+        """Whether it takes whole recordings, not images or single beats."""
+        return self.backbone == RESNET1D
+
+    @property
+    def beat_samples(self) -> int:
+        return round(self.beat_s * self.fs_hz)

@@ -1,0 +1,3 @@
+"""Recipes become trained models: `train_run` fits one, `predict_run` asks it."""
+
+from __future__ import annotations
