@@ -10,6 +10,7 @@ from ecgvision import __version__
 from ecgvision.cli.common import Commands
 from ecgvision.cli.converting import convert
 from ecgvision.cli.datasets import dataset
+from ecgvision.cli.evaluating import evaluate
 from ecgvision.cli.formats import formats
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
@@ -32,5 +33,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (convert, report, redact, inspect, formats, sample, dataset, train):
+for _command in (convert, report, redact, inspect, formats, sample, dataset, train, evaluate):
     main.add_command(_command)

@@ -99,9 +99,12 @@ def rows_needed(dataset: Dataset, split: str) -> NDArray[np.int64]:
 
 
 def evaluate(
-    models: Sequence[Model], dataset: Dataset, settings: Settings | None = None
+    models: Sequence[Model],
+    dataset: Dataset,
+    settings: Settings | None = None,
+    remarks: Sequence[str] = (),
 ) -> Evaluation:
-    """Measure all models; see `tables.COLUMNS` for what comes out.
+    """Measure all models; see `tables.COLUMNS` for what comes out. `remarks` are put first.
 
     Raises `EvaluationError` where models and data do not fit, `LabelError` for impossible labels,
     `UsageError` for settings that nothing fits.
@@ -126,7 +129,7 @@ def evaluate(
         tables.add("groups", group_rows(whole, groups_of(dataset, judged)))
     _add_macro(models, dataset, rows, selections, tables, settings)
     _add_readers(settings.readers, asked, tables)
-    remarks = [*_remarks(dataset, rows, settings, tables), *_of_models(models)]
+    told = [*remarks, *_remarks(dataset, rows, settings, tables), *_of_models(models)]
     return Evaluation(
         dataset,
         settings,
@@ -135,7 +138,7 @@ def evaluate(
         selections,
         tables,
         temperatures,
-        tuple(remarks),
+        tuple(told),
     )
 
 

@@ -97,8 +97,8 @@ def auc_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
 
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         drawn = weights[:, order]
-        ups = np.add.reduceat(drawn * positive, starts, axis=1)
-        downs = np.add.reduceat(drawn * ~positive, starts, axis=1)
+        ups = _runs(drawn * positive, starts)
+        downs = _runs(drawn * ~positive, starts)
         below = np.cumsum(downs, axis=1) - downs / 2
         pairs = ups.sum(axis=1) * downs.sum(axis=1)
         return _ratio((ups * below).sum(axis=1), pairs)
@@ -119,8 +119,8 @@ def average_precision_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
 
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         drawn = weights[:, order]
-        hits = np.add.reduceat(drawn * positive, starts, axis=1)
-        called = np.cumsum(np.add.reduceat(drawn, starts, axis=1), axis=1)
+        hits = _runs(drawn * positive, starts)
+        called = np.cumsum(_runs(drawn, starts), axis=1)
         precision = _ratio(np.cumsum(hits, axis=1), called)
         return _ratio((hits * np.nan_to_num(precision)).sum(axis=1), hits.sum(axis=1))
 
@@ -171,6 +171,13 @@ def _sorted(
     order = np.argsort(values, kind="stable")
     starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf) > 0)
     return np.asarray(labels)[order] == 1, starts, order
+
+
+def _runs(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The sums over examples of equal scores."""
+    if starts.size == values.shape[1]:
+        return values
+    return np.asarray(np.add.reduceat(values, starts, axis=1))
 
 
 def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
