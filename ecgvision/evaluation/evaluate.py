@@ -19,7 +19,7 @@ from ecgvision.evaluation.models import Model
 from ecgvision.evaluation.prevalence import SIZE
 from ecgvision.evaluation.questions import Question, class_numbers, questions
 from ecgvision.evaluation.readers import Reader
-from ecgvision.evaluation.tables import Tables
+from ecgvision.evaluation.tables import Row, Tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,8 +128,8 @@ def evaluate(
         judged = rows.numbers[rows.test & ~np.isnan(question.labels[rows.numbers])]
         tables.add("groups", group_rows(whole, groups_of(dataset, judged)))
     _add_macro(models, dataset, rows, selections, tables, settings)
-    _add_readers(settings.readers, asked, tables)
-    told = [*remarks, *_remarks(dataset, rows, settings, tables), *_of_models(models)]
+    unseen = _add_readers(settings.readers, asked, rows, tables)
+    told = [*remarks, *_remarks(dataset, rows, settings, tables), *_of_models(models), *unseen]
     return Evaluation(
         dataset,
         settings,
@@ -238,29 +238,35 @@ def _add_macro(
                     tables.add("metrics", [{**who, **one} for one in found])
 
 
-def _add_readers(readers: Sequence[Reader], asked: Sequence[Question], tables: Tables) -> None:
-    known = {question.name for question in asked}
+def _add_readers(
+    readers: Sequence[Reader], asked: Sequence[Question], rows: _Rows, tables: Tables
+) -> list[str]:
+    """Add those that can be shown; what is to be said of the others."""
+    tasks, formats = {question.name for question in asked}, set(rows.formats[rows.test])
+    remarks = []
     for reader in readers:
-        if reader.task not in known:
+        if reader.task not in tasks or (reader.format and reader.format not in formats):
+            where = f" and format {reader.format}" if reader.format else ""
+            remarks.append(
+                f"Reader {reader.name} is not shown: no rows of task {reader.task}{where} are "
+                "judged."
+            )
             continue
         sensitivity, specificity = reader.intervals
-        tables.add(
-            "readers",
-            [
-                {
-                    "task": reader.task,
-                    "format": reader.format,
-                    "reader": reader.name,
-                    "sensitivity": reader.sensitivity,
-                    "specificity": reader.specificity,
-                    "sensitivity_low": sensitivity.low,
-                    "sensitivity_high": sensitivity.high,
-                    "specificity_low": specificity.low,
-                    "specificity_high": specificity.high,
-                    "note": reader.note,
-                }
-            ],
-        )
+        row: Row = {
+            "task": reader.task,
+            "format": reader.format,
+            "reader": reader.name,
+            "sensitivity": reader.sensitivity,
+            "specificity": reader.specificity,
+            "sensitivity_low": sensitivity.low,
+            "sensitivity_high": sensitivity.high,
+            "specificity_low": specificity.low,
+            "specificity_high": specificity.high,
+            "note": reader.note,
+        }
+        tables.add("readers", [row])
+    return remarks
 
 
 def _of_models(models: Sequence[Model]) -> list[str]:

@@ -219,7 +219,7 @@ class _Views:
             readers = [
                 row
                 for row in self.tables.where("readers", task=task)
-                if not row["format"] or not shown or row["format"] == shown
+                if not row["format"] or row["format"] == shown
             ]
             told = f"{len(curves)} ROC curves; their areas stand in the table side by side."
             chart = charts.roc_chart(f"roc-{number}-{k}", told, curves, readers)
