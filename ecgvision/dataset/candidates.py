@@ -36,6 +36,8 @@ class Candidate:
 def find_candidates(folder: Path) -> list[Candidate]:
     """The pages in the output folder of `ecgvision convert`, or else the images below a folder.
 
+    They come by source and page.
+
     Raises `UsageError` for what is no folder, `PageError` for a manifest that cannot be read or a
     run that has not ended, `DatasetError` where there is nothing.
     """
@@ -43,7 +45,8 @@ def find_candidates(folder: Path) -> list[Candidate]:
     if not folder.is_dir():
         raise UsageError(f"{str(folder)!r} is not a folder; name one that `convert` wrote")
     if (folder / MANIFEST).exists() or (folder / "manifest.journal").exists():
-        found = list(_converted(folder))
+        # Workers finish in any order; data sets must not depend on it.
+        found = sorted(_converted(folder), key=lambda one: (one.source, one.page))
     else:
         found = list(_images(folder))
     if not found:

@@ -122,6 +122,7 @@ def refuse_nothing(
     """Raise `DatasetError` where no example is left, with what both sides are called."""
     if joined.pairs:
         return
+    usable = [one for one in candidates if not one.reason] or candidates
     counts = Counter(one.reason for one in joined.left_out)
     told = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
     raise DatasetError(
@@ -130,7 +131,7 @@ def refuse_nothing(
         None,
         expected="rows that are about pages that came out",
         found=f"none ({told})",
-        hint=f"pages are called {_shown(c.source for c in candidates)}, rows are about "
+        hint=f"pages are called {_shown(c.source for c in usable)}, rows are about "
         f"{_shown(e.join_key for e in entries)}",
     )
 

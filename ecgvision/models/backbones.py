@@ -50,7 +50,12 @@ def beat_backbone(settings: ModelSettings) -> nn.Module:
     name, first = _first_convolution(body)
     stride = first.stride[-1]
     lead = nn.Conv2d(
-        1, first.out_channels, (1, 3), stride=(1, stride), padding=(0, 1), bias=first.bias is not None
+        1,
+        first.out_channels,
+        (1, 3),
+        stride=(1, stride),
+        padding=(0, 1),
+        bias=first.bias is not None,
     )
     _replace(body, name, lead)
     return body
@@ -106,8 +111,8 @@ def _sum_planes(body: nn.Module) -> None:
 def _load_imagenet(body: nn.Module, backbone: str) -> None:
     if backbone != _LITE0:
         raise ModelError(
-            f"there are no ImageNet weights for {backbone} without a network; leave pretrained out, "
-            f"give it a safetensors file, or use {_LITE0}"
+            f"there are no ImageNet weights for {backbone} without a network; leave pretrained "
+            f"out, give it a safetensors file, or use {_LITE0}"
         )
     found = find_spec(_LITE0_PACKAGE)
     if found is None or found.origin is None:
@@ -125,9 +130,7 @@ def _load_imagenet(body: nn.Module, backbone: str) -> None:
 def _in_our_order(body: nn.Module, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors under timm's names: both list the same layers in the same order."""
     ours = [name for name in body.state_dict() if not name.endswith("num_batches_tracked")]
-    rest = [
-        tensor for name, tensor in theirs.items() if not name.endswith("num_batches_tracked")
-    ]
+    rest = [tensor for name, tensor in theirs.items() if not name.endswith("num_batches_tracked")]
     if len(rest) != len(ours) + _LITE0_HEAD:
         raise ModelError(
             f"expected {len(ours) + _LITE0_HEAD} tensors of ImageNet weights, found {len(rest)}; "

@@ -59,7 +59,9 @@ def r_peaks_s(signals: Floats, fs_hz: float) -> NDArray[np.float64]:
     steep = np.abs(np.diff(signals, axis=1, prepend=signals[:, :1]))
     seen = np.isfinite(steep)
     steep = np.where(seen, steep, 0)
-    scale = np.array([np.percentile(s[k], 99) if k.any() else 0 for s, k in zip(steep, seen, strict=True)])
+    scale = np.array(
+        [np.percentile(s[k], 99) if k.any() else 0 for s, k in zip(steep, seen, strict=True)]
+    )
     steep = np.minimum(steep / (scale[:, None] + 1e-3), _STEEPEST)
     mean = steep.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     energy = uniform_filter1d(mean, max(3, round(_QRS_S * fs_hz)), mode="constant")

@@ -103,7 +103,7 @@ def loader(
         batch_size=batch,
         sampler=order,
         # A last batch of one would spoil batch normalisation; which rows it has changes anyway.
-        drop_last=order is not None and len(order) > batch,  # type: ignore[arg-type]
+        drop_last=order is not None and len(order) > batch,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
@@ -132,13 +132,17 @@ def input_array(recipe: Recipe, dataset: Dataset) -> NDArray[Any]:
     if recipe.model.whole_recordings:
         return dataset.signals
     fs_hz = dataset.about.signal.fs_hz
-    beats = np.empty((len(dataset), dataset.signals.shape[1], recipe.model.beat_samples), np.float32)
+    beats = np.empty(
+        (len(dataset), dataset.signals.shape[1], recipe.model.beat_samples), np.float32
+    )
     for row, signal in enumerate(dataset.signals):
         beats[row] = lead_beats(signal, fs_hz, recipe.model)
     return beats
 
 
-def targets_of(tasks: Sequence[Task], dataset: Dataset, rows: Rows) -> dict[str, NDArray[np.float32]]:
+def targets_of(
+    tasks: Sequence[Task], dataset: Dataset, rows: Rows
+) -> dict[str, NDArray[np.float32]]:
     """The targets of all tasks; raises `TrainingError` where a column is missing, `LabelError`."""
     found = {}
     for task in tasks:

@@ -39,8 +39,13 @@ def clinical_of(
     """(rows, columns) of all rows, imputed unless the network takes NaN as a category."""
     if imputer is None:
         return None
-    frame = clinical_frame(recipe.clinical, dataset)
-    if recipe.kind == "xgboost" or recipe.model.unknown == "imputed":
+    return imputed(recipe, clinical_frame(recipe.clinical, dataset), imputer)
+
+
+def imputed(recipe: Recipe, frame: Any, imputer: ClinicalImputer | None) -> NDArray[np.float32]:
+    """(rows, columns) of a frame of the recipe's clinical columns, as its model takes them."""
+    keeps_unknown = recipe.kind == "deep" and recipe.model.unknown == "category"
+    if imputer is not None and not keeps_unknown:
         frame = imputer.transform(frame)
     return np.asarray(frame[list(recipe.clinical)], dtype=np.float32)
 

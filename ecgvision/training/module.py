@@ -120,9 +120,7 @@ class MultiTaskModule(pl.LightningModule):
         self._add("train", sums, counts)
         if others is not None:
             theirs = {name: values[others] for name, values in batch["targets"].items()}
-            mix = joint_loss(
-                *task_losses(logits, theirs, how.label_smoothing), self.recipe.tasks
-            )
+            mix = joint_loss(*task_losses(logits, theirs, how.label_smoothing), self.recipe.tasks)
             loss = share * loss + (1 - share) * mix
         return loss
 
@@ -224,6 +222,8 @@ def auc(task: Task, targets: NDArray[np.float32], scores: NDArray[np.float64]) -
 
     NaN where it is not defined.
     """
+    if not np.isfinite(scores).all():
+        return np.nan
     known = np.isfinite(targets)
     targets, scores = targets[known], scores[known]
     if task.is_binary:

@@ -40,7 +40,7 @@ def predict_run(run: Path, dataset: Dataset, rows: NDArray[np.int64]) -> Predict
     """
     recipe = read_recipe(run / _RECIPE)
     rows = np.asarray(rows, dtype=np.int64)
-    clinical = clinical_of(recipe, dataset, _imputer(recipe, run))
+    clinical = clinical_of(recipe, dataset, run_imputer(recipe, run))
     if recipe.kind != "deep":
         features = None if clinical is None else clinical[rows]
         scores = ask_baseline(recipe, _model(run), len(rows), features)
@@ -58,10 +58,12 @@ def trained_net(recipe: Recipe, run: Path) -> MultiTaskNet:
     settings = recipe.model.model_copy(update={"pretrained": ""})
     net = MultiTaskNet(recipe.tasks, settings, recipe.clinical, recipe.input == "signal")
     load_weights(net, run / WEIGHTS)
-    return net.eval()
+    net.eval()
+    return net
 
 
-def _imputer(recipe: Recipe, run: Path) -> ClinicalImputer | None:
+def run_imputer(recipe: Recipe, run: Path) -> ClinicalImputer | None:
+    """The imputer of a run that has one; raises `TrainingError` where its file is missing."""
     if not recipe.clinical or recipe.kind == "majority":
         return None
     from ecgvision.dataset.clinical import ClinicalImputer

@@ -27,7 +27,7 @@ from ecgvision.training.errors import TrainingError
 from ecgvision.training.recipe import Recipe, described_error, read_recipe, recipe_text
 
 RECIPE, ABOUT, WEIGHTS, MODEL = "recipe.toml", "run.json", "weights.safetensors", "model.json"
-CLINICAL, PREDICTIONS = "clinical.json", "predictions.parquet"
+PREDICTIONS = "predictions.parquet"
 _LOCK = ".lock"
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn", "xgboost-cpu")
 
@@ -89,8 +89,8 @@ def _trained(
     except (Exception, KeyboardInterrupt) as error:
         told["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         # Others' words may quote paths and rows.
-        told["error"] = described_error(error) if isinstance(error, TrainingError) else (
-            type(error).__name__
+        told["error"] = (
+            described_error(error) if isinstance(error, TrainingError) else (type(error).__name__)
         )
         write_json(run / ABOUT, told)
         raise
@@ -127,7 +127,8 @@ def read_about(run: Path) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"{run.name}/{ABOUT}: expected JSON, found something else; delete the run and train anew"
+            f"{run.name}/{ABOUT}: expected JSON, found something else; "
+            "delete the run and train anew"
         ) from error
     return found
 
@@ -190,7 +191,9 @@ def _difference(old: Any, new: Any, where: str = "") -> str:
                 return found
         return ""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        each = (_difference(a, b, f"{where}.{k}") for k, (a, b) in enumerate(zip(old, new, strict=True)))
+        each = (
+            _difference(a, b, f"{where}.{k}") for k, (a, b) in enumerate(zip(old, new, strict=True))
+        )
         return next((found for found in each if found), "")
     return "" if old == new else f"{where} was {old!r} and is {new!r} now"
 
@@ -232,6 +235,8 @@ def _described(
             "name": about.name,
             "simulated": about.simulated,
             "sha256": dataset.digest,
+            "image": None if about.image is None else about.image.model_dump(mode="json"),
+            "signal": None if about.signal is None else about.signal.model_dump(mode="json"),
             "rows": dict(rows),
         },
         "start": begun,
