@@ -11,6 +11,7 @@ from ecgvision.cli.common import Commands
 from ecgvision.cli.converting import convert
 from ecgvision.cli.datasets import dataset
 from ecgvision.cli.drawing import render, simulate
+from ecgvision.cli.evaluating import evaluate
 from ecgvision.cli.explaining import explain
 from ecgvision.cli.formats import formats
 from ecgvision.cli.pages import inspect, sample
@@ -34,7 +35,11 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (convert, report, redact, inspect, formats, sample, dataset, train, explain):
+_COMMANDS = (
+    *(convert, report, redact, inspect, formats, sample),
+    *(dataset, train, evaluate, explain),
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 for _command in (render, simulate):
     dataset.add_command(_command)

@@ -54,7 +54,7 @@ def _bar(parts: Sequence[tuple[str, int]], whole: int) -> Markup:
     for name, number in parts:
         width = _WIDTH * number / max(whole, 1)
         if number:
-            rects.append(_rect(name, left, 0, width, 10))
+            rects.append(rect(name, left, 0, width, 10))
         left += width
     return Markup(
         '<svg class="bar" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">'
@@ -74,7 +74,7 @@ def years_chart(years: Sequence[tuple[str, Outcomes]]) -> Chart:
             height = _HEIGHT * getattr(outcomes, status) / top
             base -= height
             if height:
-                marks.append(_rect(status, step * (k + 0.12), base, step * 0.76, height))
+                marks.append(rect(status, step * (k + 0.12), base, step * 0.76, height))
     every = math.ceil(len(years) * _LABEL_ROOM / 1.6)
     ticks = [
         Tick(100 * (k + 0.5) / len(years), name)
@@ -99,7 +99,7 @@ def throughput_chart(throughput: Throughput) -> Chart:
     for number, stretch in enumerate(throughput.stretches):
         if number:
             middle = left + pause_width / 2
-            marks.append(_line("pause", middle, 0, middle, _HEIGHT))
+            marks.append(line("pause", middle, 0, middle, _HEIGHT))
             left += pause_width
         start = left
         points = [(left, _HEIGHT)]
@@ -155,7 +155,7 @@ def _y_ticks(top: float) -> tuple[Tick, ...]:
 
 
 def _svg(key: str, title: str, text: str, marks: Sequence[Markup], top: float) -> Markup:
-    grid = [_line("rule", 0, y, _WIDTH, y) for y in (0.0, _HEIGHT / 2, _HEIGHT)]
+    grid = [line("rule", 0, y, _WIDTH, y) for y in (0.0, _HEIGHT / 2, _HEIGHT)]
     return Markup(
         '<svg class="plot" viewBox="0 0 1000 200" preserveAspectRatio="none" role="img" '
         'aria-labelledby="{key}-title {key}-text">'
@@ -170,13 +170,13 @@ def _svg(key: str, title: str, text: str, marks: Sequence[Markup], top: float) -
     )
 
 
-def _rect(name: str, x: float, y: float, width: float, height: float) -> Markup:
+def rect(name: str, x: float, y: float, width: float, height: float) -> Markup:
     return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
         escape(name), *(f"{number:.2f}" for number in (x, y, width, height))
     )
 
 
-def _line(name: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+def line(name: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
     return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
         name, *(f"{number:.2f}" for number in (x1, y1, x2, y2))
     )

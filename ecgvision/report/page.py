@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from ecgvision.report import charts
 from ecgvision.report.figures import Example, Figures, Outcomes, Reason
+from ecgvision.report.html import page_bytes
 from ecgvision.report.reasons import QUALITY, Words, explained
 from ecgvision.report.throughput import Spell
 from ecgvision.report.thumbnails import NOT_FOUND, Thumbnail
@@ -85,28 +84,23 @@ def page(
 
     Nothing in `pictures` says that none were asked for.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters.update(
-        number=number,
-        duration=duration,
-        rate=rate,
-        size=size,
-        clock=charts.clock,
-        data_url=_data_url,
-        commands=_commands,
-    )
-    home = files("ecgvision.report")
-    template = environment.from_string(home.joinpath("page.html.jinja").read_text("utf-8"))
-    text = template.render(
-        name=name,
-        mark=Markup(MARK.decode()),  # noqa: S704  # our own, as is the next
-        style=Markup(home.joinpath("style.css").read_text("utf-8")),  # noqa: S704
-        figures=figures,
-        remarks=remarks,
+    filters: dict[str, Callable[..., Any]] = {
+        "number": number,
+        "duration": duration,
+        "rate": rate,
+        "size": size,
+        "clock": charts.clock,
+        "data_url": _data_url,
+        "commands": _commands,
+    }
+    views = {
+        "name": name,
+        "mark": Markup(MARK.decode()),  # noqa: S704  # our own
+        "figures": figures,
+        "remarks": remarks,
         **_views(figures, pictures),
-    )
-    # Names may hold what no alphabet has; the manifest has it escaped, so this is a last resort.
-    return text.encode("utf-8", "backslashreplace")
+    }
+    return page_bytes("ecgvision.report", views, filters)
 
 
 def _views(figures: Figures, pictures: Mapping[str, Mapping[Example, Thumbnail]]) -> dict[str, Any]:

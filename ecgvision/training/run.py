@@ -96,7 +96,8 @@ def _trained(
         raise
     told |= {"status": "done", "wall_s": round(time.perf_counter() - began_s, 1), **figures}
     model = run / (WEIGHTS if recipe.kind == "deep" else MODEL)
-    told["sha256"] = {model.name: file_sha256(model)}
+    # By which evaluation knows that the predictions are those of this model.
+    told["sha256"] = {path.name: file_sha256(path) for path in (model, run / PREDICTIONS)}
     write_json(run / ABOUT, told)
     return told
 
