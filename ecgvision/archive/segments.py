@@ -71,7 +71,7 @@ def read_segments(store: UrlStore, path: Path, file: BinaryIO) -> bool:
             file.seek(0)
             file.truncate()
         else:
-            file.write(data)
+            file.write(data if data.endswith(b"\n") else data + b"\n")
     file.flush()
     return bool(numbers)
 

@@ -41,7 +41,10 @@ def opened(scheme: str, rest: str) -> tuple[UrlStore, Path]:
             )
         lead = "/" if inner.startswith("/") else ""
         port = f":{options['port']}" if options.get("port") else ""
-        label = f"{scheme}://{options['host']}{port}/" if options.get("host") else f"{scheme}://"
+        host = f"{options['host']}{port}/" if options.get("host") else ""
+        # Of a store that has neither hosts nor buckets, such as a mounted share.
+        top = "/" if place.startswith("/") and scheme != "memory" else ""
+        label = f"{scheme}://{host or top}"
     secret = ":" in user or bool(query)
     store = UrlStore(scheme, label, lead, mark + query, tuple(sorted(options.items())), secret)
     return store, _path(store, inner)

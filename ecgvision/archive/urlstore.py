@@ -1,27 +1,23 @@
-"""A store that a URL names, by way of fsspec: object stores, SFTP, memory and many others.
-
-What fsspec and the libraries behind it say of an error may hold what the URL keeps secret, such as
-a token. So it is told anew here, in words of our own, and never passed on.
-"""
+"""A store that a URL names, by way of fsspec: object stores, SFTP, memory and many others."""
 
 from __future__ import annotations
 
 import errno
 import glob
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ecgvision.archive.private import private_file
 from ecgvision.archive.rows import escaped
 from ecgvision.archive.store import LOCK, Held, RunJournal, State
+from ecgvision.archive.urlanswers import plain_error, state_of
 from ecgvision.output import TEMPORARY, OutputError, temporary_beside
 
 WEB = ("http", "https")
@@ -32,10 +28,6 @@ _AT_ONCE, _MOST_BYTES = 64 << 20, 4 << 30
 _PART = 1 << 20
 # Small files are read by so many threads.
 _READERS = 16
-# What the system says of these is told as it is.
-_OF_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR)
-# Where a store tells the time of the last change.
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 # Stands before parts of an object's name that no path can have. No name has it by itself.
 _ODD = "\udc80"
 
@@ -86,14 +78,14 @@ class UrlStore:
 
     def state(self, path: Path) -> State | None:
         with suppress(OSError), self._asked() as fs:
-            return _state(fs.info(self._key(path)))
+            return state_of(fs.info(self._key(path)))
         return None
 
     def kind(self, path: Path) -> tuple[str, State]:
         """Whether it is a "file" or a "directory", and its state; raises `OSError`."""
         with self._asked() as fs:
             found = fs.info(self._key(path))
-            return str(found.get("type")), _state(found)
+            return str(found.get("type")), state_of(found)
 
     def has(self, path: Path) -> bool:
         try:
@@ -124,7 +116,7 @@ class UrlStore:
                 found = fs.find(self._key(folder), detail=True)
             for key in sorted(found):
                 if not key.endswith("/") and found[key].get("type") != "directory":
-                    yield self._path(key), _state(found[key])
+                    yield self._path(key), state_of(found[key])
             return
         with suppress(FileNotFoundError):
             yield from self._below(folder)
@@ -135,7 +127,7 @@ class UrlStore:
         for entry in entries:
             path = self._path(entry["name"])
             if entry.get("type") != "directory":
-                yield path, _state(entry)
+                yield path, state_of(entry)
             elif folder in path.parents:
                 try:
                     yield from self._below(path)
@@ -147,7 +139,7 @@ class UrlStore:
         with self._asked() as fs:
             found = fs.glob(self._key(pattern), detail=True)
         for key in sorted(found):
-            yield self._path(key), found[key].get("type") == "directory", _state(found[key])
+            yield self._path(key), found[key].get("type") == "directory", state_of(found[key])
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -338,7 +330,7 @@ class UrlStore:
         except (OutputError, GeneratorExit):
             raise
         except Exception as error:
-            raise _plain(error) from None
+            raise plain_error(error) from None
 
     def _key(self, path: Path) -> str:
         """What fsspec calls the path."""
@@ -358,21 +350,6 @@ class UrlStore:
         )
 
 
-@contextmanager
-def private_file() -> Iterator[tuple[BinaryIO, Path]]:
-    """An empty file for this process only, which is gone however it ends, and its name."""
-    with tempfile.TemporaryFile(prefix="ecgvision-") as file:
-        # It has no name of its own any more, so that nothing is left by a worker that is killed.
-        here = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
-        if here.exists():
-            yield file, here
-            return
-    with tempfile.TemporaryDirectory(prefix="ecgvision-") as folder:
-        named = Path(folder, "copy")
-        with named.open("xb") as file:
-            yield file, named
-
-
 def _renames(fs: Any) -> bool:
     """Whether it can rename; where it would copy, a file would be seen half."""
     import fsspec
@@ -383,43 +360,3 @@ def _renames(fs: Any) -> bool:
 @lru_cache(maxsize=16)
 def _sees(store: UrlStore, folder: Path, spools: Path) -> bool:
     return store.has(folder / LOCK)
-
-
-def _state(info: Mapping[str, Any]) -> State:
-    etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
-    time_s = next((_seconds(info[name]) for name in _TIMES if info.get(name)), 0.0)
-    # Some stores list fractions of seconds, and do not tell them of a single object.
-    mtime_ns = int(time_s) * 10**9 if etag else round(time_s * 1e6) * 1000
-    return State(int(info.get("size") or 0), mtime_ns, etag)
-
-
-def _seconds(value: Any) -> float:
-    with suppress(ValueError, OverflowError, OSError):
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-        return datetime.fromisoformat(str(value)).timestamp()
-    return 0.0
-
-
-def _plain(error: Exception) -> OSError:
-    """What happened in words of our own."""
-    name = type(error).__name__
-    if isinstance(error, UnicodeError):
-        return OSError(errno.EINVAL, "a name that is no text")
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(errno.ENOENT, "there is no such bucket, folder or file")
-    if isinstance(error, FileExistsError):
-        return FileExistsError(errno.EEXIST, "it is there already")
-    if isinstance(error, NotImplementedError):
-        return OSError(errno.EROFS, "this kind of store cannot be written to safely")
-    if "Credential" in name or "Auth" in name:
-        return PermissionError(errno.EACCES, f"no valid credentials were found ({name})")
-    if isinstance(error, PermissionError):
-        return PermissionError(errno.EACCES, "access is denied")
-    if "Connect" in name or "Timeout" in name:
-        return OSError(errno.EIO, f"the store cannot be reached ({name})")
-    if isinstance(error, OSError) and error.errno in _OF_SYSTEM:
-        return OSError(error.errno, os.strerror(error.errno))
-    return OSError(errno.EIO, f"the store does not answer as it should ({name})")

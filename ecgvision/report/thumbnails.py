@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecgvision.archive.rows import unescaped
-from ecgvision.archive.store import LOCAL, Place, Store, is_url, placed
+from ecgvision.archive.store import LOCAL, Place, is_url, placed
 from ecgvision.errors import EcgVisionError, UsageError
 
 if TYPE_CHECKING:
@@ -79,20 +79,18 @@ class Drawer:
         if example.reason in _DANGEROUS:
             return Thumbnail(why="not opened again, as it stopped a worker")
         try:
-            store, source = self._place(example)
-            now = store.state(source)
+            place = self._place(example)
+            now = place.store.state(place.path)
         except UsageError:  # a kind of store that is not there any more
             now = None
-        if now is None or not (store.url or source.is_file()):
+        if now is None or not (place.store.url or place.path.is_file()):
             return Thumbnail(why=NOT_FOUND)
         if (now.size_bytes, now.mtime_ns) != (example.source_bytes, example.source_mtime_ns):
             return Thumbnail(why="source changed since")
         if self._lost == _MOST_LOST:
             return Thumbnail(why="cannot be drawn")
         try:
-            future = self._pool.schedule(
-                draw, (source, max(example.page, 1), store), timeout=_TIMEOUT_S
-            )
+            future = self._pool.schedule(draw, (place, max(example.page, 1)), timeout=_TIMEOUT_S)
             thumbnail: Thumbnail = future.result()
         except Exception:  # whatever a damaged page does to the process that draws it
             self._lost += 1
@@ -119,13 +117,13 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
-def draw(source: Path, number: int, store: Store = LOCAL) -> Thumbnail:
+def draw(place: Place, number: int) -> Thumbnail:
     """The page as a picture of few cells, or why there is none."""
     from ecgvision.media import open_report
     from ecgvision.output import png_bytes
 
     try:
-        with store.fetched(source) as here, open_report(here) as report:
+        with place.store.fetched(place.path) as here, open_report(here) as report:
             pixels = _pixels(report.page(number))
     except (EcgVisionError, OSError):
         return Thumbnail(why="cannot be drawn")
