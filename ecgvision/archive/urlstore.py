@@ -213,16 +213,27 @@ class UrlStore:
 
     def put(self, path: Path, data: bytes, *, new: bool = False) -> None:
         """Put one file in its place, whole; with `new` only where there is none."""
+        try:
+            self._put(path, data, new)
+        except OSError:
+            # Stores, and versions of their libraries, differ in what they say then.
+            if new and self.has(path):
+                raise FileExistsError(errno.EEXIST, "it is there already") from None
+            raise
+
+    def _put(self, path: Path, data: bytes, new: bool) -> None:
+        key, whole = self._key(path), self.scheme in _WHOLE
         with self._asked() as fs:
-            key = self._key(path)
-            if self.scheme in _WHOLE or new:
-                if self.scheme not in _WHOLE:
-                    fs.makedirs(self._key(path.parent), exist_ok=True)
-                fs.pipe_file(key, data, **({"mode": "create"} if new else {}))
-                return
-            if not _renames(fs):
+            if not (whole or new or _renames(fs)):
                 raise NotImplementedError
-            fs.makedirs(self._key(path.parent), exist_ok=True)
+            if not whole:
+                fs.makedirs(self._key(path.parent), exist_ok=True)
+            if new:
+                fs.pipe_file(key, data, mode="create")
+                return
+            if whole:
+                fs.pipe_file(key, data)
+                return
             aside = self._key(temporary_beside(path))
             try:
                 fs.pipe_file(aside, data)
