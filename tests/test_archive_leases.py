@@ -20,7 +20,7 @@ from ecgvision.archive.store import LOCK, InUseError
 from ecgvision.archive.urlstore import UrlStore
 from tests.stores import everything
 
-pytest_plugins = ["tests.stores"]
+pytest_plugins = ["tests.store_fixtures"]
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="uses signals"),
     # Connections of the S3 library, which it leaves to the end of the process.

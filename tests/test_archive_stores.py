@@ -24,7 +24,7 @@ from ecgvision.cli import main
 from ecgvision.media.mupdf import pymupdf
 from tests.stores import SECRET, convert, everything, outputs, put, rows
 
-pytest_plugins = ["tests.stores"]
+pytest_plugins = ["tests.store_fixtures"]
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="uses signals"),
     # Connections of the S3 library, which it leaves to the end of the process.
@@ -112,12 +112,17 @@ def test_a_report_is_made_from_a_url_and_needs_no_network(
 
 
 def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
+    for _ in range(800):
         if true():
             return
         assert process.poll() is None, "it ended too soon"
-        time.sleep(0.05)
+        time.sleep(0.25)
     raise AssertionError("it takes too long")
+
+
+def finished(out: str) -> int:
+    store, folder = placed(out)
+    return sum(path.suffix == ".json" for path, _ in store.tree(folder))
 
 
 def killed(source: str, out: str, after: int) -> None:
@@ -126,7 +131,7 @@ def killed(source: str, out: str, after: int) -> None:
     process = subprocess.Popen(
         [*command, "-o", out, "--workers", "2"], stdout=-3, stderr=-3, start_new_session=True
     )
-    wait_until(lambda: sum(name.endswith(".json") for name in everything(out)) >= after, process)
+    wait_until(lambda: finished(out) >= after, process)
     process.kill()
     process.wait(60)
 
@@ -179,8 +184,8 @@ def test_a_cluster_that_loses_a_worker_does_it_as_well(
         pids = [nanny.pid for nanny in cluster.workers.values()]
 
         def kill() -> None:
-            while not any(name.endswith(".json") for name in everything(out)):
-                time.sleep(0.05)
+            while not finished(out):
+                time.sleep(0.25)
             os.kill(pids[0], signal.SIGKILL)
 
         thread = threading.Thread(target=kill, daemon=True)

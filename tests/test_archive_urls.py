@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import http.server
 import subprocess
@@ -27,7 +28,7 @@ from ecgvision.errors import UsageError
 from ecgvision.output import OutputError
 from tests.stores import SECRET, Share, convert, everything, outputs, put, rows
 
-pytest_plugins = ["tests.stores"]
+pytest_plugins = ["tests.store_fixtures"]
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="uses signals"),
     # Connections of the S3 library, which it leaves to the end of the process.
@@ -128,7 +129,9 @@ def test_a_page_that_cannot_be_put_leaves_none_of_its_files(
 
     def full(self: Any, key: str, data: bytes, **more: Any) -> None:
         if key.endswith("c"):
-            raise OSError(f"disk of {SECRET} is full")
+            raise OSError(errno.ENOSPC, f"disk of {SECRET} is full")
+        if key.endswith("d"):
+            raise OSError(f"{SECRET} is a name that this store does not take")
         real(key, data, **more)
 
     monkeypatch.setattr(type(memory), "pipe_file", full)
@@ -137,6 +140,10 @@ def test_a_page_that_cannot_be_put_leaves_none_of_its_files(
     assert raised.value.full
     assert SECRET not in str(raised.value)
     assert everything("memory://" + folder.as_posix()) == {}
+    with pytest.raises(OutputError) as raised:
+        store.write({folder / "d": b"1"})
+    assert not raised.value.full  # other files may still be written
+    assert SECRET not in str(raised.value)
 
 
 def test_a_store_that_cannot_rename_takes_no_outputs(
@@ -305,6 +312,16 @@ def test_secrets_of_urls_are_in_no_output_and_no_message(web: str, tmp_path: Pat
     assert not [name for name, data in everything(str(out)).items() if SECRET.encode() in data]
     table = pq.read_table(out / MANIFEST)
     assert SECRET not in str(table.to_pylist()) + str(table.schema.metadata)
+
+
+def test_urls_that_differ_in_their_secrets_are_not_mixed_up(web: str, tmp_path: Path) -> None:
+    twice = [f"http://{web}/a.pdf?token={SECRET}", f"http://{web}/a.pdf?token={SECRET}2"]
+    arguments = ["convert", *twice, "-o", str(tmp_path / "out"), "--format", "philips"]
+    done = CliRunner().invoke(main, [*arguments, "--workers", "0"])
+    assert (done.exit_code, SECRET in done.output) == (2, False)
+    assert "differ in what is secret" in done.output
+    once = CliRunner().invoke(main, ["convert", twice[0], *arguments[1:2], *arguments[3:]])
+    assert once.output == "1 page written, 0 failed\n"
 
 
 def test_a_path_is_a_url_only_with_a_scheme(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from ecgvision.archive.finding import ENDINGS, Found
 from ecgvision.archive.rows import escaped
 from ecgvision.archive.store import LOCAL, State, Store
+from ecgvision.errors import UsageError
 
 Naming = Callable[[PurePosixPath], PurePosixPath]
 """Gives a pseudonym for a path: one for each folder, and one for the file without its ending."""
@@ -114,9 +115,14 @@ class Inputs:
         if owner is not None and self._is_same(self._at(owner), found):
             return
         if self._is_named(one.name):
-            whole = f"{found.at.whole(Path(folder))}/"
+            whole = f"{found.at.whole(Path(folder)).rstrip('/')}/"
             group = replace(group, prefix=whole, root="")
             one = self._input(len(self._files), group, file)
+            if found.at.url and self._is_named(one.name):
+                raise UsageError(
+                    f"two URLs are both called {one.given!r} and differ in what is secret; convert "
+                    "them to different folders"
+                )
         if group not in self._numbers:
             self._numbers[group] = len(self._groups)
             self._groups.append(group)
@@ -125,7 +131,7 @@ class Inputs:
             self._given.setdefault(one.name, one.number)
         if found.seen is not None:
             self._seen[one.number] = found.seen
-        elif os.path.islink(found.source):  # noqa: PTH114
+        elif not found.at.url and os.path.islink(found.source):  # noqa: PTH114
             self._targets.append(os.path.realpath(found.source))
         self._claim(one)
 

@@ -55,7 +55,7 @@ def plain_error(error: Exception) -> OSError:
     if isinstance(error, PermissionError):
         return PermissionError(errno.EACCES, "access is denied")
     if "Connect" in name or "Timeout" in name:
-        return OSError(errno.EIO, f"the store cannot be reached ({name})")
+        return OSError(errno.EHOSTUNREACH, f"the store cannot be reached ({name})")
     if isinstance(error, OSError) and error.errno in _OF_SYSTEM:
         return OSError(error.errno, os.strerror(error.errno))
     return OSError(errno.EIO, f"the store does not answer as it should ({name})")

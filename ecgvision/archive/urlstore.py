@@ -26,6 +26,15 @@ _WHOLE = frozenset("memory s3 s3a gs gcs abfs abfss az oss oci obs cos tos".spli
 # Larger files are fetched in parts, and refused beyond the second number.
 _AT_ONCE, _MOST_BYTES = 64 << 20, 4 << 30
 _PART = 1 << 20
+# What the next file would meet as well: no bucket, no rights, no way there, no room.
+_LASTING = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EHOSTUNREACH,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+)
 # Small files are read by so many threads.
 _READERS = 16
 # Stands before parts of an object's name that no path can have. No name has it by itself.
@@ -224,7 +233,7 @@ class UrlStore:
     def _put(self, path: Path, data: bytes, new: bool) -> None:
         key, whole = self._key(path), self.scheme in _WHOLE
         with self._asked() as fs:
-            if not (whole or new or _renames(fs)):
+            if not (whole or _renames(fs)):
                 raise NotImplementedError
             if not whole:
                 fs.makedirs(self._key(path.parent), exist_ok=True)
@@ -356,8 +365,7 @@ class UrlStore:
         return OutputError(
             f"cannot {verb} {self.told(path)}: {error.strerror}; check the address, credentials "
             "and rights, or choose another folder with -o",
-            # The next file would meet it as well.
-            full=error.errno != errno.ENAMETOOLONG,
+            full=error.errno in _LASTING,
         )
 
 
