@@ -189,7 +189,7 @@ def temporary_beside(path: Path) -> Path:
     return path.parent / f"{TEMPORARY}{secrets.token_hex(6)}.tmp"
 
 
-def unwritable(path: Path, error: OSError) -> OutputError:
+def unwritable(path: Path | str, error: OSError) -> OutputError:
     """What the system's refusal to write there is told as."""
     return OutputError(
         f"cannot write {path}: {error.strerror or type(error).__name__}; "

@@ -25,7 +25,7 @@ from ecgvision.archive.journal import JOURNAL, read_journal
 from ecgvision.archive.manifest import MANIFEST
 from ecgvision.archive.remote import _unfit, anywhere, kit_here
 from ecgvision.archive.rows import PageRow
-from ecgvision.archive.run import SPOOL
+from ecgvision.archive.store import SPOOL
 from ecgvision.archive.task import Crash, FileResult, FileTask, Outcome, Work
 from ecgvision.archive.work import convert_file
 from ecgvision.cli import main

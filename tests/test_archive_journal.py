@@ -208,7 +208,7 @@ def test_a_kill_between_manifest_and_journal_doubles_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(manifests, "sync_folder", killed)
+        patched.setattr("ecgvision.archive.store.sync_folder", killed)
         with pytest.raises(KeyboardInterrupt):
             compact(tmp_path)
     assert (tmp_path / JOURNAL).exists()

@@ -26,7 +26,8 @@ from ecgvision.archive.local import Limits, Pool
 from ecgvision.archive.manifest import MANIFEST, Knowledge, knowledge
 from ecgvision.archive.plan import Plan
 from ecgvision.archive.rows import PageRow
-from ecgvision.archive.run import LOCK, SPOOL, Ending, locked, run, sweep
+from ecgvision.archive.run import Ending, locked, run, sweep
+from ecgvision.archive.store import LOCK, SPOOL
 from ecgvision.archive.task import FileResult, FileTask, Work
 from ecgvision.archive.work import convert_file
 from ecgvision.cli import main

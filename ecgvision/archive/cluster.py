@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
 import pickle
 import queue
 import secrets
@@ -29,10 +28,10 @@ from ecgvision.archive.remote import (
     anywhere,
     kit_here,
     on_worker,
-    size_of,
     spooled,
     unpacked_call,
 )
+from ecgvision.archive.store import LOCAL, Store
 from ecgvision.archive.task import Crash, FileResult, FileTask, Outcome
 from ecgvision.archive.work import convert_file
 from ecgvision.errors import UsageError
@@ -65,7 +64,7 @@ class _Flight:
     address: str = ""
     since_s: float | None = None
     looked_s: float = 0.0
-    spooled_bytes: int = 0
+    noted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +86,9 @@ class Cluster:
     """An engine that submits to the dask scheduler at `address`, such as `tcp://host:8786`.
 
     `timeout_s` is the longest time for one page; opening the file belongs to its first page. The
-    worker of a page that takes longer is restarted. Rows of finished pages go to files in
-    `spool_dir`, which the workers must see. After `patience_s` without any worker the run stops.
+    worker of a page that takes longer is restarted. Rows of finished pages are noted in the folder
+    `spool_dir` of `store`, which the workers must see. After `patience_s` without any worker the
+    run stops.
 
     Entering it raises `UsageError` where there is no scheduler; `results` raises `ClusterError`
     where it is lost, or its workers cannot do the work.
@@ -102,8 +102,10 @@ class Cluster:
         *,
         patience_s: float = 600.0,
         worker: Worker = convert_file,
+        store: Store = LOCAL,
     ) -> None:
-        self._address, self._spool_dir = address, Path(os.path.abspath(spool_dir))  # noqa: PTH100
+        self._address, self._store = address, store
+        self._spool_dir = store.anywhere(spool_dir)
         self._timeout_s, self._patience_s, self._worker = timeout_s, patience_s, worker
         self._topic = f"ecgvision-{secrets.token_hex(6)}"
         self._client: Any = None
@@ -119,7 +121,6 @@ class Cluster:
             raise UsageError(
                 "--engine dask needs the package distributed; pip install 'ecgvision[dask]'"
             ) from error
-        self._spool_dir.mkdir(parents=True, exist_ok=True)
         try:
             client = Client(self._address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -140,10 +141,7 @@ class Cluster:
         self._flights.clear()
         with suppress(Exception):  # it may be gone in any way
             client.close(timeout=5)
-        for left in self._spool_dir.glob("*"):
-            left.unlink(missing_ok=True)
-        with suppress(OSError):
-            self._spool_dir.rmdir()
+        self._store.forget_all(self._spool_dir)
 
     def results(
         self, tasks: Iterator[FileTask], *, alone: bool = False
@@ -174,8 +172,8 @@ class Cluster:
         self._count += 1
         key = f"{self._topic}-{self._count}"
         spool = self._spool_dir / f"{secrets.token_hex(6)}.rows"
-        spool.touch()
-        sent = anywhere(task, spool)
+        self._store.begin_notes(spool)
+        sent = anywhere(task, spool, self._store)
         call = partial(on_worker, self._worker, sent, kit_here(), self._topic, key)
         try:
             future = self._client.submit(
@@ -216,8 +214,7 @@ class Cluster:
 
     def _over(self, key: str, result: FileResult | Crash) -> Outcome:
         flight = self._flights.pop(key)
-        with suppress(OSError):
-            flight.spool.unlink()
+        self._store.forget(flight.spool)
         return Outcome(flight.task, result)
 
     def _result(self, flight: _Flight) -> FileResult | Crash:
@@ -240,7 +237,7 @@ class Cluster:
                 raise _lost()
         except _CANCELLED as cancelled:
             raise _lost() from cancelled
-        rows = spooled(flight.spool)
+        rows = spooled(flight.spool, self._store)
         if isinstance(error, KilledWorker):
             return Crash("worker-crashed", "that every worker that took it was lost", rows)
         if isinstance(error, MemoryError):
@@ -261,9 +258,9 @@ class Cluster:
             if flight.since_s is None or now_s - flight.looked_s < self._timeout_s / 4:
                 continue
             flight.looked_s = now_s
-            spooled_bytes = size_of(flight.spool)
-            if spooled_bytes != flight.spooled_bytes:
-                flight.since_s, flight.spooled_bytes = now_s, spooled_bytes
+            noted = self._store.noted(flight.spool)
+            if noted != flight.noted:
+                flight.since_s, flight.noted = now_s, noted
             elif now_s - flight.since_s > self._timeout_s and not flight.future.done():
                 if flight.address not in self._crew.addresses:  # it waits for another worker
                     flight.since_s = None
@@ -272,7 +269,7 @@ class Cluster:
                     flight.future.cancel()
                 self._crew.restart(flight.address)
                 found = f"that one page took longer than {self._timeout_s:g} s"
-                yield self._over(key, Crash("timed-out", found, spooled(flight.spool)))
+                yield self._over(key, Crash("timed-out", found, spooled(flight.spool, self._store)))
 
     def _check(self) -> None:
         """Raise `ClusterError` where nothing more is to be expected."""

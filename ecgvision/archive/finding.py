@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from ecgvision.archive.store import LOCAL, Place, State, Store, is_url, placed
 from ecgvision.errors import UsageError
 
 ENDINGS = frozenset({".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
@@ -24,7 +25,8 @@ class Found:
     """A file to convert; its outputs go to the sub-folder `relative` of the output folder.
 
     `name` is what it is called in the manifest: its path within the folder `root`, or as it was
-    given. `format` is the one that a list names for it.
+    given. `format` is the one that a list names for it. `source` is its path in the store `at`;
+    `seen` is its state where the store tells that with its name.
     """
 
     source: Path
@@ -32,23 +34,34 @@ class Found:
     name: str
     root: str = ""
     format: str = ""
+    at: Store = LOCAL
+    seen: State | None = None
 
 
-def find(paths: Iterable[str | Path], out_dir: Path | None = None) -> Iterator[Found]:
+def find(paths: Iterable[str | Path], out: Place | Path | None = None) -> Iterator[Found]:
     """The files that `paths` name: files as they are, folders with all below, patterns expanded.
 
-    What was found in a folder, or by a pattern, keeps its sub-folder. `out_dir` is left out where
-    it lies in a searched folder, as its pictures are no reports. A file that two paths name comes
-    twice. Raises `UsageError` for a path that gives no file.
+    They may be URLs. What was found in a folder, or by a pattern, keeps its sub-folder. The output
+    folder `out` is left out where it lies in a searched folder, as its pictures are no reports. A
+    file that two paths name comes twice. Raises `UsageError` for a path that gives no file.
     """
+    skipped = out if isinstance(out, Place | None) else Place(LOCAL, out)
     for path in paths:
-        none = True
-        for found in _of(Path(path), out_dir):
+        none, place = True, placed(path)
+        for found in _at(place, skipped):
             none = False
             yield found
         if none:
             endings = " ".join(sorted(ENDINGS))
-            raise UsageError(f"no reports in {str(path)!r}; looked for files ending in {endings}")
+            raise UsageError(f"no reports in {place.told!r}; looked for files ending in {endings}")
+
+
+def _at(place: Place, out: Place | None) -> Iterator[Found]:
+    if place.store == LOCAL:
+        return _of(place.path, out.path if out and out.store == LOCAL else None)
+    from ecgvision.archive.urlfinding import in_store
+
+    return in_store(place, out)
 
 
 def _of(path: Path, out_dir: Path | None) -> Iterator[Found]:
@@ -141,73 +154,86 @@ def _real(path: Path) -> Path:
 # --- lists ------------------------------------------------------------------------------------
 
 
-def find_listed(listed: Path) -> Iterator[Found]:
+def find_listed(listed: Place | Path) -> Iterator[Found]:
     """The files in a list, a .csv or .parquet with a column `path` and, if need be, `format`.
 
     Relative paths are relative to the list's folder, and keep their sub-folders. A path that leads
-    out of it keeps all its folders. Raises `UsageError` for a list that cannot be used.
+    out of it keeps all its folders. Paths, and the list itself, may be URLs. Raises `UsageError`
+    for a list that cannot be used.
     """
-    base = Path(os.path.abspath(listed.parent))  # noqa: PTH100
+    place = listed if isinstance(listed, Place) else Place(LOCAL, listed)
+    base = Place(place.store, place.store.anywhere(place.path.parent))
     none = True
-    for number, (path, format_name) in enumerate(_entries(listed), 1):
-        plain = Path(os.path.normpath(base / path))
-        if not path or not plain.name or plain == base:
-            raise UsageError(f"{str(listed)!r}: entry {number} names no file")
+    for number, (path, format_name) in enumerate(_entries(place), 1):
+        there = placed(path) if is_url(path) else _joined(base, path)
+        if not path or not there.path.name or there == base:
+            raise UsageError(f"{place.told!r}: entry {number} names no file")
         none = False
-        yield _listed(base, plain, format_name)
+        yield _listed(base, there, format_name)
     if none:
-        raise UsageError(f"{str(listed)!r} has no entries")
+        raise UsageError(f"{place.told!r} has no entries")
 
 
-def _listed(base: Path, path: Path, format_name: str) -> Found:
-    if path.is_relative_to(base):
-        inside = path.relative_to(base)
-        return Found(path, inside.parent, inside.as_posix(), str(base), format_name)
-    return Found(path, path.parent.relative_to(path.anchor), path.as_posix(), "", format_name)
+def _joined(base: Place, path: str) -> Place:
+    whole = Path(os.path.normpath(base.path / path))
+    if base.store.url and (whole.is_absolute() or ".." in whole.parts):
+        return Place(base.store, Path())  # out of the store
+    return Place(base.store, whole)
 
 
-def _entries(listed: Path) -> Iterator[tuple[str, str]]:
-    if listed.suffix.lower() == ".csv":
-        return _csv_entries(listed)
-    if listed.suffix.lower() == ".parquet":
-        return _parquet_entries(listed)
-    raise UsageError(f"--list {str(listed)!r}: the name must end in .csv or .parquet")
+def _listed(base: Place, place: Place, format_name: str) -> Found:
+    store, path = place
+    if store == base.store and path.is_relative_to(base.path):
+        inside = path.relative_to(base.path)
+        root = store.whole(base.path) if store.url else str(base.path)
+        return Found(path, inside.parent, inside.as_posix(), root, format_name, store)
+    whole = store.whole(path) if store.url else path.as_posix()
+    return Found(path, path.parent.relative_to(path.anchor), whole, "", format_name, store)
 
 
-def _csv_entries(listed: Path) -> Iterator[tuple[str, str]]:
+def _entries(place: Place) -> Iterator[tuple[str, str]]:
+    kinds = {".csv": _csv_entries, ".parquet": _parquet_entries}
+    entries = kinds.get(place.path.suffix.lower())
+    if entries is None:
+        raise UsageError(f"--list {place.told!r}: the name must end in .csv or .parquet")
     try:
-        # A path may have bytes that are no UTF-8.
-        with listed.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = csv.DictReader(file)
-            _check_columns(listed, rows.fieldnames or ())
-            for row in rows:
-                yield row["path"] or "", (row.get("format") or "").strip()
+        with place.store.fetched(place.path) as here:
+            yield from entries(here, place.told)
     except (OSError, csv.Error) as error:
-        raise _unusable(listed, error) from error
+        raise _unusable(place.told, error) from error
 
 
-def _parquet_entries(listed: Path) -> Iterator[tuple[str, str]]:
+def _csv_entries(listed: Path, told: str) -> Iterator[tuple[str, str]]:
+    # A path may have bytes that are no UTF-8.
+    with listed.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.DictReader(file)
+        _check_columns(told, rows.fieldnames or ())
+        for row in rows:
+            yield row["path"] or "", (row.get("format") or "").strip()
+
+
+def _parquet_entries(listed: Path, told: str) -> Iterator[tuple[str, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(listed) as file:
             names = file.schema_arrow.names
-            _check_columns(listed, names)
+            _check_columns(told, names)
             columns = [name for name in ("path", "format") if name in names]
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
                 for row in batch.to_pylist():
                     yield str(row["path"] or ""), str(row.get("format") or "").strip()
-    except (OSError, pa.ArrowException) as error:
-        raise _unusable(listed, error) from error
+    except pa.ArrowException as error:
+        raise _unusable(told, error) from error
 
 
-def _check_columns(listed: Path, names: Iterable[str]) -> None:
+def _check_columns(told: str, names: Iterable[str]) -> None:
     if "path" not in names:
         found = ", ".join(names) or "none"
-        raise UsageError(f"{str(listed)!r} needs a column named path; it has {found}")
+        raise UsageError(f"{told!r} needs a column named path; it has {found}")
 
 
-def _unusable(listed: Path, error: Exception) -> UsageError:
+def _unusable(told: str, error: Exception) -> UsageError:
     reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-    return UsageError(f"cannot read the list {str(listed)!r}: {reason}")
+    return UsageError(f"cannot read the list {told!r}: {reason}")

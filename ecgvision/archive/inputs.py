@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from ecgvision.archive.finding import ENDINGS, Found
 from ecgvision.archive.rows import escaped
+from ecgvision.archive.store import LOCAL, State, Store
+from ecgvision.errors import UsageError
 
 Naming = Callable[[PurePosixPath], PurePosixPath]
 """Gives a pseudonym for a path: one for each folder, and one for the file without its ending."""
@@ -21,6 +23,8 @@ _FURTHER_PAGE = re.compile(r"(?s)(.+)-p([1-9]\d*)(?:\.qc)?")
 @dataclass(frozen=True, slots=True)
 class Input:
     """One file to convert into `folder` of the output folder, its outputs named by `stem`.
+
+    `source` is its path in the store `at`; `seen` is its state where it was told with its name.
 
     `name` is its name in the manifest, relative to `root`; `shown` is what messages call it. All
     of these may be pseudonyms; `given` is what `name` would be without.
@@ -35,6 +39,8 @@ class Input:
     stem: str
     shown: Path
     format: str
+    at: Store
+    seen: State | None = None
 
     @property
     def key(self) -> str:
@@ -51,6 +57,7 @@ class _Group:
     prefix: str
     root: str
     format: str
+    at: Store
 
 
 @dataclass
@@ -72,6 +79,7 @@ class Inputs:
     _given: dict[str, int] = field(default_factory=dict)
     _targets: list[str] = field(default_factory=list)
     _hidden: dict[str, str] = field(default_factory=dict)
+    _seen: dict[int, State] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -85,6 +93,11 @@ class Inputs:
         return {group.format for group in self._groups}
 
     @property
+    def stores(self) -> set[Store]:
+        """The stores that they lie in."""
+        return {group.at for group in self._groups}
+
+    @property
     def roots(self) -> list[str]:
         """The folders that names are relative to; none where names are pseudonyms."""
         if self.naming is not None:
@@ -96,22 +109,29 @@ class Inputs:
         file = found.source.name
         folder = os.path.dirname(found.source)  # noqa: PTH120  strings, as there may be millions
         prefix = found.name[: len(found.name) - len(file)]
-        group = _Group(folder, found.relative, prefix, found.root, found.format)
+        group = _Group(folder, found.relative, prefix, found.root, found.format, found.at)
         one = self._input(len(self._files), group, file)
         owner = self._claims.get(one.key)
-        if owner is not None and _same(self._at(owner).source, found.source):
+        if owner is not None and self._is_same(self._at(owner), found):
             return
         if self._is_named(one.name):
-            whole = f"{Path(os.path.abspath(folder)).as_posix()}/"  # noqa: PTH100
-            group = _Group(folder, group.relative, whole, "", found.format)
+            whole = f"{found.at.whole(Path(folder)).rstrip('/')}/"
+            group = replace(group, prefix=whole, root="")
             one = self._input(len(self._files), group, file)
+            if found.at.url and self._is_named(one.name):
+                raise UsageError(
+                    f"two URLs are both called {one.given!r} and differ in what is secret; convert "
+                    "them to different folders"
+                )
         if group not in self._numbers:
             self._numbers[group] = len(self._groups)
             self._groups.append(group)
         self._files.append((self._numbers[group], file))
         if f"{group.prefix}x" != _key(group.relative.as_posix(), "x"):
             self._given.setdefault(one.name, one.number)
-        if os.path.islink(found.source):  # noqa: PTH114
+        if found.seen is not None:
+            self._seen[one.number] = found.seen
+        elif not found.at.url and os.path.islink(found.source):  # noqa: PTH114
             self._targets.append(os.path.realpath(found.source))
         self._claim(one)
 
@@ -130,14 +150,14 @@ class Inputs:
         plain = path.parent / path.stem
         return any(str(key) in self._claims for key in (plain, plain.name, str(plain).lstrip("/")))
 
-    def inputs_in(self, folder: Path) -> frozenset[str]:
+    def inputs_in(self, folder: Path, store: Store = LOCAL) -> frozenset[str]:
         """The names of inputs that lie in the folder, through whatever links."""
-        return self._inputs_by_folder.get(os.path.realpath(folder), frozenset())
+        return self._inputs_by_folder.get(store.real(folder), frozenset())
 
     @cached_property
     def _inputs_by_folder(self) -> dict[str, frozenset[str]]:
         found: dict[str, set[str]] = {}
-        real = [os.path.realpath(group.source) for group in self._groups]
+        real = [group.at.real(Path(group.source)) for group in self._groups]
         for group, name in self._files:
             found.setdefault(real[group], set()).add(name)
         for target in self._targets:
@@ -153,7 +173,17 @@ class Inputs:
         if self.naming is None:
             name, root, inside = escaped(told), escaped(group.root), group.relative
             return Input(
-                number, source, name, name, root, inside, source.stem, source, group.format
+                number,
+                source,
+                name,
+                name,
+                root,
+                inside,
+                source.stem,
+                source,
+                group.format,
+                group.at,
+                self._seen.get(number),
             )
         ending = source.suffix if source.suffix.lower() in ENDINGS else ""
         hidden = self.naming(_without_anchor(told))
@@ -167,7 +197,13 @@ class Inputs:
             hidden.name,
             Path(f"{hidden.name}{ending}"),
             group.format,
+            group.at,
+            self._seen.get(number),
         )
+
+    @staticmethod
+    def _is_same(one: Input, found: Found) -> bool:
+        return one.at == found.at and one.at.whole(one.source) == found.at.whole(found.source)
 
     def _hidden_root(self, root: str) -> str:
         if root not in self._hidden:
@@ -207,10 +243,6 @@ def _key(folder: str, stem: str) -> str:
 def _without_ending(name: str) -> str:
     folder, slash, file = name.rpartition("/")
     return f"{folder}{slash}{PurePosixPath(file).stem}"
-
-
-def _same(one: Path, other: Path) -> bool:
-    return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100
 
 
 def _without_anchor(path: str) -> PurePosixPath:

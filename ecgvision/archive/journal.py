@@ -35,12 +35,19 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for line in file:
-            record = _record(line)
+            record = record_of(line)
             if record is not None:
                 yield record
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def journal_line(record: Mapping[str, Any]) -> bytes:
+    """The record as a line with its checksum."""
+    body = json.dumps(record, separators=(",", ":")).encode("ascii")
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """The record in a line; None where that is not what was written."""
     body = _checked(line)
     record = None if body is None else json.loads(body)
     return record if isinstance(record, dict) else None
@@ -85,8 +92,7 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record; raises `OSError`, such as for a full disk, and is as it was then."""
-        body = json.dumps(record, separators=(",", ":")).encode("ascii")
-        line = memoryview(b"%08x %b\n" % (zlib.crc32(body), body))
+        line = memoryview(journal_line(record))
         before = os.fstat(self._file.fileno()).st_size
         try:
             while line:

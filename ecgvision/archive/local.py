@@ -86,7 +86,7 @@ class Pool:
         self._heard_s = time.monotonic()
 
     def __enter__(self) -> Pool:
-        self._spool_dir.mkdir(exist_ok=True)
+        self._spool_dir.mkdir(0o700, exist_ok=True)
         self._pool = self._started()
         return self
 

@@ -6,15 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ecgvision.archive.journal import JOURNAL, read_journal
 from ecgvision.archive.rows import COLUMNS, schema, unescaped
+from ecgvision.archive.store import LOCAL, State, Store
 from ecgvision.errors import PageError
-from ecgvision.output import sync_folder, temporary_beside
 
 MANIFEST = "manifest.parquet"
 """The manifest's name in the output folder."""
@@ -36,6 +36,8 @@ _NEEDED = (
     "outputs",
     "options",
 )
+# Earlier versions have no such columns.
+_LATER = ("root", "source_etag")
 _SETTLED = ("done", "refused")
 
 Record = Mapping[str, Any]
@@ -57,6 +59,7 @@ class Known:
     done: int = 0
     refused: int = 0
     contested: bool = False
+    etag: str = ""
     _pages: int = 0
     _lost: bool = False
 
@@ -65,11 +68,16 @@ class Known:
         """Whether every page is done or refused, and all its outputs are still there."""
         return not self._lost and 0 < self._pages == self.done + self.refused
 
+    @property
+    def state(self) -> State:
+        """What the source was like."""
+        return State(self.size_bytes, self.mtime_ns, self.etag)
+
     def lose(self) -> None:
         """Its outputs may not be what its rows say."""
         self._lost = True
 
-    def add(self, row: Record, out_dir: Path) -> None:
+    def add(self, row: Record, folder: str, there: Callable[[str | Path], bool]) -> None:
         outputs = row["outputs"] or ()
         if row["status"] == "done":
             self.done += 1
@@ -81,8 +89,7 @@ class Known:
         self.contested |= row["reason"] == "output-exists"
         self._pages = max(self._pages, int(row["pages"]))
         self._lost |= row["status"] not in _SETTLED
-        folder = os.fspath(out_dir)
-        self._lost |= not all(os.path.lexists(f"{folder}/{unescaped(one)}") for one in outputs)
+        self._lost |= not all(there(f"{folder}/{unescaped(one)}") for one in outputs)
 
 
 # Shared, as most sources have one page.
@@ -91,23 +98,29 @@ _FIRST = (1,)
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What an output folder knows: sources with rows, and those that a killed run had begun."""
+    """What an output folder knows: sources with rows, and those that a killed run had begun.
+
+    `there` tells whether a path in it exists.
+    """
 
     known: dict[str, Known] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
+    there: Callable[[str | Path], bool] = os.path.lexists
 
 
-def knowledge(out_dir: Path, wanted: Callable[[str], bool]) -> Knowledge:
+def knowledge(out_dir: Path, wanted: Callable[[str], bool], store: Store = LOCAL) -> Knowledge:
     """What manifest and journal know of the `wanted` sources; raises `PageError` for torn ones."""
-    found = Knowledge()
-    for row in manifest_rows(out_dir / MANIFEST, _NEEDED):
-        if wanted(row["source"]):
-            one = found.known.get(row["source"]) or found.known.setdefault(
-                row["source"], _fresh(row)
-            )
-            one.add(row, out_dir)
-    with _readable(out_dir / JOURNAL):
-        for record in read_journal(out_dir / JOURNAL):
+    found = Knowledge(there=store.glance(out_dir))
+    folder, there = out_dir.as_posix(), found.there
+    with fetched_manifest(out_dir, store) as manifest:
+        for row in manifest_rows(manifest, _NEEDED):
+            if wanted(row["source"]):
+                one = found.known.get(row["source"]) or found.known.setdefault(
+                    row["source"], _fresh(row)
+                )
+                one.add(row, folder, there)
+    with store.journal_text(out_dir / JOURNAL) as journal, _readable(out_dir / JOURNAL):
+        for record in read_journal(journal):
             if record.get("kind") == "start":
                 found.begun.update(filter(wanted, record["sources"]))
             elif record.get("kind") == "same":
@@ -116,7 +129,7 @@ def knowledge(out_dir: Path, wanted: Callable[[str], bool]) -> Knowledge:
                 found.begun.discard(record["source"])
                 one = found.known[record["source"]] = _fresh(record["rows"][0])
                 for row in record["rows"]:
-                    one.add(row, out_dir)
+                    one.add(row, folder, there)
     for name in found.begun & found.known.keys():
         found.known[name].lose()  # a killed run may have replaced some of its outputs
     return found
@@ -129,15 +142,24 @@ def _fresh(row: Record) -> Known:
         row["source_mtime_ns"],
         row["source_sha256"],
         sys.intern(row["options"]),
+        etag=row.get("source_etag") or "",
     )
 
 
-def manifest_rows(path: Path, needed: Sequence[str] = COLUMNS) -> Iterator[dict[str, Any]]:
+@contextmanager
+def fetched_manifest(out_dir: Path, store: Store) -> Iterator[Path | None]:
+    """Where the manifest can be read, on this machine; None where there is none."""
+    path = out_dir / MANIFEST
+    with ExitStack() as stack:
+        yield stack.enter_context(store.fetched(path)) if store.has(path) else None
+
+
+def manifest_rows(path: Path | None, needed: Sequence[str] = COLUMNS) -> Iterator[dict[str, Any]]:
     """Every row of a manifest with the `needed` columns, and what others it has of ours.
 
     None where there is no manifest. Raises `PageError` for one that cannot be read or lacks any.
     """
-    if not path.exists():
+    if path is None:
         return
     import pyarrow.parquet as pq
 
@@ -145,35 +167,29 @@ def manifest_rows(path: Path, needed: Sequence[str] = COLUMNS) -> Iterator[dict[
         names = file.schema_arrow.names
         if not set(_NEEDED) <= set(names):
             raise _unreadable(path, "another kind of file")
-        columns = [name for name in names if name in needed or name == "root"]
+        columns = [name for name in names if name in needed or name in _LATER]
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
             values = [batch.column(name).to_pylist() for name in columns]
             for one in zip(*values, strict=True):
                 yield dict(zip(columns, one, strict=True))
 
 
-def compact(out_dir: Path) -> None:
+def compact(out_dir: Path, store: Store = LOCAL) -> None:
     """Write the journal's rows into the manifest, and end the journal; raises `OSError`.
 
     A source's last record takes the place of all its earlier rows. Rows whose outputs belong to
     another source now are dropped.
     """
-    journal, manifest = out_dir / JOURNAL, out_dir / MANIFEST
-    if not journal.exists():
-        return
-    last, owners, roots = _last_records(journal)
-    if last or not manifest.exists():
-        rows = _merged(journal, manifest, last, owners)
-        temporary = temporary_beside(manifest)
-        try:
-            _write(temporary, rows, sorted(roots | _old_roots(manifest)))
-            temporary.replace(manifest)
-            sync_folder(out_dir)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
-    journal.unlink()
-    sync_folder(out_dir)
+    with store.journal_text(out_dir / JOURNAL) as journal:
+        if not journal.exists():
+            return
+        last, owners, roots = _last_records(journal)
+        with fetched_manifest(out_dir, store) as manifest:
+            if last or manifest is None:
+                rows = _merged(journal, manifest, last, owners)
+                with store.replacing(out_dir / MANIFEST) as new:
+                    _write(new, rows, sorted(roots | _old_roots(manifest)))
+    store.end_journal(out_dir / JOURNAL)
 
 
 def _last_records(journal: Path) -> tuple[dict[str, int], dict[str, str], set[str]]:
@@ -191,7 +207,7 @@ def _last_records(journal: Path) -> tuple[dict[str, int], dict[str, str], set[st
 
 
 def _merged(
-    journal: Path, manifest: Path, last: Mapping[str, int], owners: Mapping[str, str]
+    journal: Path, manifest: Path | None, last: Mapping[str, int], owners: Mapping[str, str]
 ) -> Iterator[Record]:
     def owned(row: Record) -> bool:
         outputs = row["outputs"]
@@ -205,8 +221,8 @@ def _merged(
             yield from filter(owned, record["rows"])
 
 
-def _old_roots(manifest: Path) -> set[str]:
-    if not manifest.exists():
+def _old_roots(manifest: Path | None) -> set[str]:
+    if manifest is None:
         return set()
     import pyarrow.parquet as pq
 
@@ -253,7 +269,8 @@ def _readable(path: Path) -> Iterator[None]:
 def _unreadable(path: Path, found: str) -> PageError:
     return PageError(
         "manifest-unreadable",
-        path,
+        # What was fetched has a name that says nothing.
+        path if path.name in (MANIFEST, JOURNAL) else MANIFEST,
         None,
         expected="a manifest that can be read",
         found=found,

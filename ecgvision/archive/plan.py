@@ -14,8 +14,8 @@ from pathlib import Path
 from ecgvision.archive.inputs import Input, Inputs
 from ecgvision.archive.manifest import Knowledge, Known
 from ecgvision.archive.rows import PageRow, now, one_line, year_of
+from ecgvision.archive.store import State
 from ecgvision.archive.task import FileTask, Work
-from ecgvision.archive.work import source_state
 from ecgvision.errors import PageError
 
 
@@ -55,8 +55,9 @@ class Plan:
 
     def steps(self) -> Iterator[tuple[Input, Step]]:
         """What is to be done with each input, in order."""
+        store, out_dir = self.work.store, self.work.out_dir
         beside = lru_cache(maxsize=4096)(
-            lambda folder: self.inputs.inputs_in(self.work.out_dir / folder)
+            lambda folder: self.inputs.inputs_in(out_dir / folder, store)
         )
         for one in self.inputs:
             yield one, self._step(one, beside(one.folder))
@@ -74,8 +75,8 @@ class Plan:
             if known.owned:
                 return Barred(one.folder, self._other_options(one, known))
             return self._task(one, beside, begun=not known.contested)
-        state = source_state(one.source)
-        as_it_was = state in (None, (known.size_bytes, known.mtime_ns))
+        state = one.seen or one.at.state(one.source)
+        as_it_was = state in (None, known.state)
         if known.settled and as_it_was:
             return Kept(known.done, known.refused)
         task = self._task(one, beside, owned=frozenset(known.owned), begun=not known.contested)
@@ -110,6 +111,7 @@ class Plan:
             inputs=beside,
             owned=owned,
             begun=begun,
+            at=one.at,
         )
 
     def _clash(self, one: Input, owner: Input) -> PageRow:
@@ -135,15 +137,16 @@ class Plan:
         return self._barred_row(one, error)
 
     def _barred_row(self, one: Input, error: PageError) -> PageRow:
-        size, mtime_ns = source_state(one.source) or (0, 0)
+        state = one.seen or one.at.state(one.source) or State(0, 0)
         return PageRow(
             one.name,
-            source_bytes=size,
-            source_mtime_ns=mtime_ns,
+            source_bytes=state.size_bytes,
+            source_mtime_ns=state.mtime_ns,
+            source_etag=state.etag,
             reason=error.code,
             message=one_line(str(error)),
             options=self.options[one.format],
-            year=year_of(mtime_ns) if mtime_ns else None,
+            year=year_of(state.mtime_ns) if state.mtime_ns else None,
             finished_at=now(),
             root=one.root,
         )

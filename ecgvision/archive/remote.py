@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 from ecgvision import __version__
 from ecgvision.archive.engine import Worker
 from ecgvision.archive.rows import PageRow, row_of
+from ecgvision.archive.store import LOCAL, Store
 from ecgvision.archive.task import FileResult, FileTask
 
 Kit = tuple[str, ...]
@@ -27,44 +27,31 @@ class Unfit:
     found: str
 
 
-def anywhere(task: FileTask, spool: Path) -> FileTask:
+def anywhere(task: FileTask, spool: Path, spool_store: Store = LOCAL) -> FileTask:
     """The task with paths that are the same on all machines, and that may be begun twice."""
     work = task.work
-    layout = None if work.layout is None else _absolute(work.layout)
-    source = _absolute(task.source)
+    layout = None if work.layout is None else LOCAL.anywhere(work.layout)
+    source = task.at.anywhere(task.source)
     # Outputs that are there when it is run again can only be its own if there are none now.
-    begun = task.begun or not any(map(os.path.lexists, task.names(1).every))
+    begun = task.begun or task.free or not any(map(work.store.has, task.names(1).every))
     return replace(
         task,
         source=source,
         shown=source if task.shown == task.source else task.shown,
-        work=replace(work, out_dir=_absolute(work.out_dir), layout=layout),
+        work=replace(work, out_dir=work.store.anywhere(work.out_dir), layout=layout),
         begun=begun,
         spool=spool,
+        spool_store=spool_store,
     )
 
 
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100  links stay as they are
-
-
-def size_of(path: Path) -> int:
-    """The size of a file that another machine may write: only what is opened is up to date."""
-    try:
-        with path.open("rb") as file:
-            return file.seek(0, os.SEEK_END)
-    except OSError:
-        return 0
-
-
-def spooled(path: Path) -> tuple[PageRow, ...]:
+def spooled(path: Path, store: Store = LOCAL) -> tuple[PageRow, ...]:
     """The rows of the pages that were finished, each once, whoever has finished it last."""
     rows: dict[int, PageRow] = {}
-    with suppress(OSError), path.open(encoding="ascii", errors="replace") as file:
-        for line in file:
-            with suppress(ValueError, KeyError, TypeError):  # a torn line
-                row = row_of(json.loads(line))
-                rows[row.page] = row
+    for line in store.notes(path):
+        with suppress(ValueError, KeyError, TypeError):  # a torn line
+            row = row_of(json.loads(line))
+            rows[row.page] = row
     return tuple(rows[page] for page in sorted(rows))
 
 
@@ -113,9 +100,11 @@ def _unfit(address: str, threads: int, task: FileTask, kit: Kit) -> str:
     if threads != 1:
         # PDFs are read by a library that two threads must not call at once.
         return f"the worker {address} has {threads} threads; start workers with --nthreads 1"
-    if task.spool is None or not task.spool.is_file():
+    work = task.work
+    if task.spool is None or not task.spool_store.sees(work.out_dir, task.spool):
         return (
-            f"the worker {address} does not see the output folder {task.work.out_dir}; it must be "
+            f"the worker {address} does not see the output folder {work.store.told(work.out_dir)}; "
+            "it must be "
             "the same on all machines, under the same path"
         )
     if kit_here() != kit:

@@ -59,6 +59,7 @@ class PageRow:
     finished_at: str = ""
     versions: dict[str, str] = field(default_factory=lambda: dict(_VERSIONS))
     root: str = ""
+    source_etag: str = ""
 
     def as_record(self) -> dict[str, Any]:
         """The row as journal and manifest hold it: versions are a string of JSON."""

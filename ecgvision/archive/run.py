@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
 from ecgvision import __version__
 from ecgvision.archive.engine import Engine, WorkersError
-from ecgvision.archive.journal import JOURNAL, Journal
+from ecgvision.archive.journal import JOURNAL
 from ecgvision.archive.manifest import compact
-from ecgvision.archive.plan import Barred, Kept, Plan, Step
+from ecgvision.archive.plan import Barred, Kept, Plan
 from ecgvision.archive.rows import PageRow, now, one_line, year_of
+from ecgvision.archive.store import LOCAL, Held, RunJournal, State, Store
 from ecgvision.archive.task import Crash, FileTask, Outcome
-from ecgvision.archive.work import source_state
-from ecgvision.errors import EcgVisionError, PageError
-from ecgvision.output import TEMPORARY, make_folder, unwritable
-
-LOCK = ".lock"
-"""The name of the file, in the output folder, that a run locks. It stays there."""
+from ecgvision.errors import PageError
+from ecgvision.output import unwritable
 
 # So many files are named in the journal at once before they are worked on.
 _ANNOUNCED = 64
@@ -31,12 +27,6 @@ _HINTS = {
     "timed-out": "check its size and number of pages, or allow more with --timeout",
     "memory-exceeded": "check the size of its pages, or allow more with --memory",
 }
-
-
-class InUseError(EcgVisionError):
-    """Another run writes to the same folder."""
-
-    code = "output-in-use"
 
 
 class Listener(Protocol):
@@ -64,58 +54,38 @@ class Ending:
     interrupted: bool = False
 
 
-@contextmanager
-def locked(out_dir: Path) -> Iterator[None]:
+def locked(out_dir: Path, store: Store = LOCAL) -> AbstractContextManager[Held]:
     """Make the output folder and keep other runs out of it.
 
-    Raises `InUseError` where one is there, `OutputError` where the folder cannot be written. The
-    lock ends with the process, however that ends.
+    Raises `InUseError` where one is there, `OutputError` where the folder cannot be written.
     """
-    import filelock
-
-    lock = filelock.FileLock(out_dir / LOCK, timeout=0)
-    try:
-        make_folder(out_dir)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise InUseError(
-            f"another run writes to {out_dir}; wait for its end, or name another folder with -o"
-        ) from error
-    except OSError as error:
-        raise unwritable(out_dir, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return store.locked(out_dir)
 
 
-def sweep(out_dir: Path) -> None:
+def sweep(out_dir: Path, store: Store = LOCAL) -> None:
     """Remove what a killed run has left half done. The folder must be locked."""
-    if not (out_dir / JOURNAL).exists():
-        return
-    for folder, _, files in os.walk(out_dir):
-        for name in files:
-            if name.startswith(TEMPORARY) or Path(folder).name == SPOOL:
-                with suppress(OSError):
-                    Path(folder, name).unlink()
-    with suppress(OSError):
-        (out_dir / SPOOL).rmdir()
+    store.sweep(out_dir, out_dir / JOURNAL)
 
 
-SPOOL = f"{TEMPORARY}rows"
-"""The folder, in the output folder, for rows of files that are not finished."""
+class _Unlocked:
+    """For a folder that nobody else knows."""
+
+    def check(self) -> None:
+        pass
 
 
-def run(plan: Plan, engine: Engine, listener: Listener) -> Ending:
+def run(plan: Plan, engine: Engine, listener: Listener, held: Held | None = None) -> Ending:
     """Do what the plan says, and write the manifest. The folder must be locked and swept.
 
-    Raises `OutputError` where the journal cannot be begun.
+    `held` is its lock. Raises `OutputError` where the journal cannot be begun.
     """
-    out_dir = plan.work.out_dir
+    store, out_dir = plan.work.store, plan.work.out_dir
+    told = store.told(out_dir / JOURNAL)
+    held = held or _Unlocked()
     try:
-        journal = Journal(out_dir / JOURNAL)
+        journal = store.journal(out_dir / JOURNAL, held)
     except OSError as error:
-        raise unwritable(out_dir / JOURNAL, error) from error
+        raise unwritable(told, error) from error
     with journal:
         one = _Run(plan, journal, listener)
         try:
@@ -131,16 +101,18 @@ def run(plan: Plan, engine: Engine, listener: Listener) -> Ending:
                 journal.sync()
             return Ending(one.left, "interrupted", interrupted=True)
         except WorkersError as error:
-            journal.sync()
+            with suppress(OSError):
+                journal.sync()
             one.stopped = one.stopped or f"{error} [{error.code}]"
         except OSError as error:
-            one.stopped = one.stopped or str(unwritable(out_dir / JOURNAL, error))
+            one.stopped = one.stopped or str(unwritable(told, error))
     if one.stopped:
         return Ending(one.left, one.stopped)
     try:
-        compact(out_dir)
+        held.check()
+        compact(out_dir, store)
     except OSError as error:
-        return Ending(0, str(unwritable(out_dir, error)))
+        return Ending(0, str(unwritable(store.told(out_dir), error)))
     except KeyboardInterrupt:
         return Ending(0, "interrupted", interrupted=True)
     return Ending()
@@ -151,7 +123,7 @@ class _Run:
     """A run as far as it has come: what is still to be tried once more, and why it must stop."""
 
     plan: Plan
-    journal: Journal
+    journal: RunJournal
     listener: Listener
     stopped: str = ""
     _over: int = 0
@@ -174,7 +146,10 @@ class _Run:
         """
         steps = self.plan.steps()
         while chunk := list(islice(steps, _ANNOUNCED)):
-            names = [step.name for _, step in chunk if _is_free(step)]
+            files = [step for _, step in chunk if isinstance(step, FileTask)]
+            free = {step.name for step in files if not self._has_any(step)}
+            # What is found there later can only be their own.
+            names = [step.name for step in files if _has_rights(step) or step.name in free]
             if names:
                 self.journal.append({"kind": "start", "sources": names})
                 self.journal.sync()
@@ -182,11 +157,14 @@ class _Run:
                 if self.stopped:
                     return
                 if isinstance(step, FileTask):
-                    yield step
+                    yield replace(step, free=step.name in free)
                 elif isinstance(step, Kept):
                     self._keep(step.done, step.refused)
                 else:
                     self._bar(step)
+
+    def _has_any(self, task: FileTask) -> bool:
+        return _has_rights(task) or any(map(self.plan.knowledge.there, task.names(1).every))
 
     def suspects(self) -> Iterator[FileTask]:
         """The files that cost a worker, or its memory: each once more, and nothing beside it."""
@@ -248,16 +226,14 @@ class _Run:
         try:
             self.journal.append(record)
         except OSError as error:
-            path = self.plan.work.out_dir / JOURNAL
+            work = self.plan.work
+            path = work.store.told(work.out_dir / JOURNAL)
             self.stopped = self.stopped or str(unwritable(path, error))
 
 
-def _is_free(step: Step) -> TypeGuard[FileTask]:
-    """Whether the outputs of a file, which are found there later, can only be its own."""
-    if not isinstance(step, FileTask):
-        return False
-    ours = step.work.force or step.owned or step.begun
-    return bool(ours) or not any(map(os.path.lexists, step.names(1).every))
+def _has_rights(task: FileTask) -> bool:
+    """Whether it may replace files that are there."""
+    return bool(task.work.force or task.owned or task.begun)
 
 
 def crash_rows(task: FileTask, crash: Crash) -> tuple[PageRow, ...]:
@@ -266,17 +242,18 @@ def crash_rows(task: FileTask, crash: Crash) -> tuple[PageRow, ...]:
     pages = max((row.pages for row in finished), default=0)
     digest = next((row.source_sha256 for row in finished if row.source_sha256), "")
     first = finished[-1].page + 1 if finished else 0
-    size, mtime_ns = source_state(task.source) or (0, 0)
+    state = task.at.state(task.source) or State(0, 0)
     lost = PageRow(
         task.name,
         source_sha256=digest,
-        source_bytes=size,
-        source_mtime_ns=mtime_ns,
+        source_bytes=state.size_bytes,
+        source_mtime_ns=state.mtime_ns,
+        source_etag=state.etag,
         pages=pages,
         reason=crash.reason,
         attempts=task.attempt,
         options=task.options,
-        year=year_of(mtime_ns) if mtime_ns else None,
+        year=year_of(state.mtime_ns) if state.mtime_ns else None,
         finished_at=now(),
         root=task.root,
     )

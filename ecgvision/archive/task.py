@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecgvision.archive.rows import PageRow
+from ecgvision.archive.store import LOCAL, Store
 from ecgvision.conversion import PageOptions
 from ecgvision.output import OutputNames, page_names
 from ecgvision.recognition import CUSTOM
@@ -18,6 +19,8 @@ from ecgvision.recognition import CUSTOM
 @dataclass(frozen=True)
 class Work:
     """What holds for all files of one run; `kinds` are the kinds of signal files to write.
+
+    `out_dir` is the output folder in `store`.
 
     `layout` is the layout file for the format "custom". `token` is new for each run: what a worker
     has loaded for one run is not taken for the next.
@@ -30,6 +33,7 @@ class Work:
     force: bool = False
     debug: bool = False
     token: str = ""
+    store: Store = LOCAL
 
     def layout_of(self, format_name: str) -> Path | None:
         """The layout file, where the format takes one."""
@@ -40,6 +44,8 @@ class Work:
 class FileTask:
     """One file to convert into `folder` of the output folder, its files named by `stem`.
 
+    `source` is its path in the store `at`.
+
     `name` is what the manifest calls it, `options` stands for what is asked for. `shown` is the
     name that messages and JSON have: that of the file, or its pseudonym. `taken` are the pages
     whose names other inputs have, `inputs` the names of inputs that lie where it writes.
@@ -47,7 +53,8 @@ class FileTask:
     Of files that exist it may replace those of the pages in `owned`, and, where `begun`, those
     whose JSON says that they are of this source. A source that was seen before has the hash
     `seen_sha256`: with that it is done if it is `settled`, and without it another file if `moved`.
-    Rows of finished pages go to the file `spool` as well, where one is named.
+    It is `free` where there was nothing of that name when it was its turn. Rows of finished pages
+    are noted in `spool_store` under `spool` as well, where that is named.
     """
 
     source: Path
@@ -68,6 +75,9 @@ class FileTask:
     moved: bool = False
     attempt: int = 1
     spool: Path | None = None
+    at: Store = LOCAL
+    spool_store: Store = LOCAL
+    free: bool = False
 
     def names(self, number: int) -> OutputNames:
         """The files of one page."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ecgvision.archive.pages import described, page_files
 from ecgvision.archive.rows import PageRow, Status, escaped, now, one_line, year_of
+from ecgvision.archive.store import State
 from ecgvision.archive.task import FileResult, FileTask
 from ecgvision.conversion import convert_each
 from ecgvision.errors import EcgVisionError, PageError, UnreadableError
-from ecgvision.output import OutputError, write_files
+from ecgvision.output import OutputError
 from ecgvision.recognition import choose_formats
 from ecgvision.result import Conversion
 
@@ -38,32 +39,22 @@ _FAILURES = (
     "signals-unwritable",
 )
 _MOST_JSON_BYTES = 16_000_000
-
-
-def open_source(task: FileTask) -> AbstractContextManager[Path]:
-    """The path under which the file can be read as long as the context is open."""
-    return nullcontext(task.source)
-
-
-def source_state(source: Path) -> tuple[int, int] | None:
-    """Size in bytes and time of the last change in ns; None where there is nothing to be seen."""
-    try:
-        found = source.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
-def write_page(files: Mapping[Path, bytes], removed: Sequence[Path]) -> None:
-    """Put a page's files in their places, all or none; raises `OutputError`."""
-    write_files(files, removed=removed)
+# Why a store gives no copy of a file: reason code, what was expected, what to try.
+_UNFETCHED = {
+    errno.ENOENT: ("file-missing", "a file", "check the path"),
+    errno.EISDIR: ("folder-unreadable", "a folder that can be listed", "check its permissions"),
+    errno.EACCES: ("file-unreadable", "a file that can be read", "check credentials and rights"),
+    errno.EFBIG: ("file-too-large", "a report", "look at what it is"),
+    errno.EINVAL: ("file-name-unusable", "a name that can be a path", "rename it in its store"),
+}
+_UNREACHABLE = ("file-unreachable", "a store that gives the file", "run the command again")
 
 
 def convert_file(task: FileTask) -> FileResult:
     """Convert all pages of a file and write them; whatever goes wrong is told in their rows."""
-    run = _FileRun(task, source_state(task.source))
+    run = _FileRun(task, task.at.state(task.source))
     try:
-        with open_source(task) as path:
+        with _opened(task) as path:
             if not run.is_as_seen(path):
                 run.convert(path)
                 return run.result()
@@ -73,15 +64,27 @@ def convert_file(task: FileTask) -> FileResult:
         return run.result()
 
 
+@contextmanager
+def _opened(task: FileTask) -> Iterator[Path]:
+    """The path under which the file can be read as long as the context is open."""
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(task.at.fetched(task.source))
+        except OSError as error:
+            raise _unfetched(task, error) from None
+        yield path
+
+
 @dataclass
 class _FileRun:
     """The conversion of one file as far as it has come."""
 
     task: FileTask
-    before: tuple[int, int] | None
+    before: State | None
     rows: list[PageRow] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
     full: bool = False
+    _is_whole: bool = False
 
     def is_as_seen(self, path: Path) -> bool:
         """Whether it was done before and is the same; raises `PageError` for another's place."""
@@ -138,16 +141,17 @@ class _FileRun:
         )
 
     def _add(self, number: int, **more: Any) -> None:
-        task, (size, mtime_ns) = self.task, self.before or (0, 0)
+        task, state = self.task, self.before or State(0, 0)
         self.rows.append(
             PageRow(
                 source=task.name,
-                source_bytes=size,
-                source_mtime_ns=mtime_ns,
+                source_bytes=state.size_bytes,
+                source_mtime_ns=state.mtime_ns,
+                source_etag=state.etag,
                 page=number,
                 attempts=task.attempt,
                 options=task.options,
-                year=year_of(mtime_ns) if self.before else None,
+                year=year_of(state.mtime_ns) if state.mtime_ns else None,
                 finished_at=now(),
                 root=task.root,
                 **more,
@@ -163,7 +167,7 @@ class _FileRun:
         shown = replace(page, source=self.task.shown)
         names, refusal = self.task.names(number), page.refusal
         files = page_files(names, shown, self.task.work.kinds)
-        write_page(files, () if refusal is None else names.signals)
+        self.task.work.store.write(files, () if refusal is None else names.signals)
         self._add(
             number,
             status="done" if refusal is None else "refused",
@@ -176,7 +180,9 @@ class _FileRun:
 
     def _check_unchanged(self, number: int) -> None:
         """A file that is still being written gives half a page, or pages of two reports."""
-        if self.before is None or source_state(self.task.source) == self.before:
+        at = self.task.at
+        if self._is_whole or self.before is None or at.state(self.task.source) == self.before:
+            self._is_whole = at.copies
             return
         raise UnreadableError(
             "file-changed",
@@ -191,8 +197,8 @@ class _FileRun:
         """Keep the row of one page of several where it outlives this process."""
         alone = isinstance(page, Conversion) and page.page_count == 1
         if self.task.spool is not None and not alone:
-            with self.task.spool.open("a", encoding="ascii") as file:
-                file.write(json.dumps(self.rows[-1].as_record()) + "\n")
+            line = json.dumps(self.rows[-1].as_record())
+            self.task.spool_store.note(self.task.spool, len(self.rows), line)
 
     def _fill(self, path: Path) -> None:
         """Give all rows what is known of the file only now: how many pages it has, and its hash."""
@@ -211,7 +217,7 @@ class _FileRun:
             if number in refused or number > count:
                 for path in self.task.names(number).every:
                     with suppress(OSError):
-                        path.unlink()
+                        self.task.work.store.remove(path)
 
 
 # --- whose outputs ------------------------------------------------------------------------------
@@ -237,11 +243,18 @@ def _check_names(task: FileTask, number: int, page: int | None) -> None:
                 task.shown,
                 page,
                 expected="outputs apart from the inputs",
-                found=f"{path}, which is an input",
+                found=f"{task.work.store.told(path)}, which is an input",
                 hint="choose another folder with -o",
             )
-        if not allowed and os.path.lexists(path):
+        if not allowed and task.work.store.has(path):
             raise _exists(task, page, path)
+
+
+def _unfetched(task: FileTask, error: OSError) -> UnreadableError:
+    """What keeps a file of a store from being copied."""
+    code, expected, hint = _UNFETCHED.get(error.errno or 0, _UNREACHABLE)
+    found = error.strerror or type(error).__name__
+    return UnreadableError(code, task.shown, None, expected=expected, found=found, hint=hint)
 
 
 def _exists(task: FileTask, page: int | None, path: Path) -> PageError:
@@ -249,7 +262,7 @@ def _exists(task: FileTask, page: int | None, path: Path) -> PageError:
         "output-exists",
         task.shown,
         page,
-        expected=f"no file {path}",
+        expected=f"no file {task.work.store.told(path)}",
         found="one",
         hint="use --force to replace it, or another folder with -o",
     )
@@ -259,9 +272,7 @@ def _is_of(task: FileTask, number: int) -> bool:
     """Whether the JSON that lies there says that it is of this page of this source."""
     path = task.names(number).json
     try:
-        if path.stat().st_size > _MOST_JSON_BYTES:
-            return False
-        source = json.loads(path.read_bytes())["source"]
+        source = json.loads(task.work.store.read(path, _MOST_JSON_BYTES))["source"]
         return bool(source["name"] == task.shown.name and source["page"] == number)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ecgvision.archive.engine import Engine
     from ecgvision.archive.inputs import Inputs
     from ecgvision.archive.run import Ending
+    from ecgvision.archive.store import Place
     from ecgvision.archive.task import Work
     from ecgvision.conversion import PageOptions
 
@@ -40,10 +41,10 @@ class Asked:
     """All that a call of `convert` asks for."""
 
     paths: tuple[str, ...]
-    listed: Path | None
+    listed: str | None
     format_name: str
     layout: Path | None
-    out_dir: Path
+    out: Place
     options: PageOptions
     kinds: tuple[str, ...]
     limited: Limited
@@ -59,25 +60,45 @@ def convert_all(asked: Asked) -> int:
     from ecgvision.archive.manifest import knowledge
     from ecgvision.archive.plan import Plan
     from ecgvision.archive.run import locked, run, sweep
+    from ecgvision.output import unwritable
 
     inputs = _inputs(asked)
     work = _work(asked)
     hashes = _hashes(asked, work, inputs)
-    if asked.out_dir.exists() and not asked.out_dir.is_dir():
-        raise UsageError(f"-o {str(asked.out_dir)!r} is not a folder; name one")
-    with locked(asked.out_dir):
+    store, out_dir = asked.out
+    _check_stores(asked, inputs)
+    with locked(out_dir, store) as held:
         _link(asked, inputs)
-        sweep(asked.out_dir)
-        known = knowledge(asked.out_dir, inputs.might_have)
+        try:
+            sweep(out_dir, store)
+            known = knowledge(out_dir, inputs.might_have, store)
+        except OSError as error:
+            raise unwritable(asked.out.told, error) from error
         plan = Plan(inputs, work, hashes, asked.format_name, known, asked.resume)
         teller = Teller(len(inputs))
-        ending = run(plan, _engine(asked, len(inputs)), teller)
+        ending = run(plan, _engine(asked, len(inputs)), teller, held)
     return _end(teller, ending)
+
+
+def _check_stores(asked: Asked, inputs: Inputs) -> None:
+    """Raise `UsageError` for stores that the workers could not use, and for an output file."""
+    stores = {asked.out.store, *inputs.stores}
+    if any(store.in_process for store in stores) and not _is_alone(asked, len(inputs)):
+        raise UsageError("memory:// is only seen by this process; it needs --workers 0")
+    if asked.scheduler is not None and any(store.secret for store in stores):
+        raise UsageError(
+            "a URL with a password or token cannot be sent to a cluster; give the workers their "
+            "credentials by the environment, and name the URL without"
+        )
+    store, out_dir = asked.out
+    if not store.url and out_dir.exists() and not out_dir.is_dir():
+        raise UsageError(f"-o {str(out_dir)!r} is not a folder; name one")
 
 
 def _inputs(asked: Asked) -> Inputs:
     from ecgvision.archive.finding import find, find_listed
     from ecgvision.archive.inputs import Inputs
+    from ecgvision.archive.store import placed
 
     naming = None
     if asked.keyfile is not None:
@@ -85,10 +106,10 @@ def _inputs(asked: Asked) -> Inputs:
 
         naming = Pseudonyms.load(asked.keyfile).name
     inputs = Inputs("wfdb" in asked.kinds, asked.options.signals.qc, naming)
-    for found in find(asked.paths, asked.out_dir):
+    for found in find(asked.paths, asked.out):
         inputs.add(found)
     if asked.listed is not None:
-        for found in find_listed(asked.listed):
+        for found in find_listed(placed(asked.listed)):
             inputs.add(found)
     return inputs
 
@@ -99,13 +120,14 @@ def _work(asked: Asked) -> Work:
     from ecgvision.archive.task import Work
 
     return Work(
-        asked.out_dir,
+        asked.out.path,
         asked.options,
         asked.kinds,
         asked.layout,
         asked.force,
         asked.debug,
         secrets.token_hex(6),
+        asked.out.store,
     )
 
 
@@ -145,24 +167,30 @@ def _engine(asked: Asked, count: int) -> Engine:
     """A cluster, a pool, or this process for one file of which nothing is to be limited."""
     if asked.scheduler is not None:
         from ecgvision.archive.cluster import Cluster
-        from ecgvision.archive.run import SPOOL
+        from ecgvision.archive.store import SPOOL
 
-        return Cluster(asked.scheduler, asked.out_dir / SPOOL, asked.limited.timeout_s)
+        spool_dir, timeout_s = asked.out.path / SPOOL, asked.limited.timeout_s
+        return Cluster(asked.scheduler, spool_dir, timeout_s, store=asked.out.store)
     from ecgvision.archive.engine import InProcess
 
-    limited = asked.limited
-    alone = count == 1 and limited.workers is None and not limited.given
-    if alone or limited.workers == 0:
+    if _is_alone(asked, count):
         return InProcess()
     from ecgvision.archive.local import Limits, Pool, usable_cores
-    from ecgvision.archive.run import SPOOL
 
+    limited = asked.limited
     limits = Limits(
         min(limited.workers or usable_cores(), count),
         limited.timeout_s,
         round(limited.memory_gb * _GB),
     )
-    return Pool(limits, asked.out_dir / SPOOL)
+    return Pool(limits, asked.out.store.local_spool(asked.out.path))
+
+
+def _is_alone(asked: Asked, count: int) -> bool:
+    """Whether this process does all the work."""
+    limited = asked.limited
+    alone = count == 1 and limited.workers is None and not limited.given
+    return asked.scheduler is None and (alone or limited.workers == 0)
 
 
 def _end(teller: Teller, ending: Ending) -> int:

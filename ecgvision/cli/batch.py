@@ -105,7 +105,8 @@ class Teller:
         self.reasons[row.reason] += 1
         self.withheld += row.status == "refused" and bool(row.outputs)
         if self.failed <= _MOST_LINES:
-            inside = "" if folder == Path() else printable(f"{folder}{os.sep}")
+            named = row.reason != "output-unwritable"  # which names an output
+            inside = printable(f"{folder}{os.sep}") if named and folder != Path() else ""
             error_line(f"{inside}{row.message}")
         elif self.failed == _MOST_LINES + 1:
             error_line("further failures are counted only; the manifest names them")

@@ -37,7 +37,6 @@ _KINDS = ("npz", "csv", "wfdb", "dicom")
 @click.option(
     "--list",
     "listed",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
     help="Convert the files in this .csv or .parquet, too: column path and, if need be, format.",
 )
@@ -58,11 +57,10 @@ _KINDS = ("npz", "csv", "wfdb", "dicom")
 @click.option(
     "-o",
     "--out",
-    "out_dir",
+    "out",
     required=True,
-    type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder for the images and their JSON; made where it does not exist.",
+    help="Folder for the images and their JSON, or its URL; made where it does not exist.",
 )
 @click.option(
     "--style",
@@ -202,10 +200,10 @@ _KINDS = ("npz", "csv", "wfdb", "dicom")
 def convert(
     ctx: click.Context,
     paths: tuple[str, ...],
-    listed: Path | None,
+    listed: str | None,
     format_name: str,
     layout: Path | None,
-    out_dir: Path,
+    out: str,
     style: Style,
     px_per_mm: float,
     lead_seconds: float | None,
@@ -231,12 +229,14 @@ def convert(
     """Turn reports into 12-lead images and signals, with a JSON that says what was done.
 
     PATH is a file, a folder (searched with all its sub-folders, but not through links) or a
-    pattern in quotes. Each page gives STEM.png and STEM.json, further pages of a file STEM-p2
-    and so on; what was found in a sub-folder goes to the same sub-folder of DIR. A page that
-    cannot be used is named on stderr, and the rest is converted. With --signals each page gives
-    calibrated signals in mV, too, where they can be believed. DIR/manifest.parquet has a row for
-    each page. The same command goes on where an earlier one was stopped.
+    pattern in quotes; it may be a URL, such as s3://bucket/folder. Each page gives STEM.png and
+    STEM.json, further pages of a file STEM-p2 and so on; what was found in a sub-folder goes to
+    the same sub-folder of DIR. A page that cannot be used is named on stderr, and the rest is
+    converted. With --signals each page gives calibrated signals in mV, too, where they can be
+    believed. DIR/manifest.parquet has a row for each page. The same command goes on where an
+    earlier one was stopped.
     """
+    from ecgvision.archive.store import placed
     from ecgvision.conversion import PageOptions, SignalOptions
     from ecgvision.normalise import ImageOptions
 
@@ -257,7 +257,7 @@ def convert(
         listed,
         format_name,
         layout,
-        out_dir,
+        placed(out),
         PageOptions(image, renderer, signals, read_signals=bool(kinds or qc)),
         tuple(dict.fromkeys(kinds)),
         Limited(workers, timeout_s, memory_gb, given=bool(_given(ctx, _WORKERS_ONLY))),

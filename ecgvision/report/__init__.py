@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgvision.archive.manifest import MANIFEST
+from ecgvision.archive.store import Place, placed
 from ecgvision.errors import PageError, UsageError
 from ecgvision.report.figures import Example, Figures, Outcomes, count
 from ecgvision.report.manifest import Manifest, open_manifest
@@ -23,43 +24,51 @@ _HEAD_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class ReportSummary:
-    """Where the report is, and its main numbers."""
+    """Where the report is, what messages call that, and its main numbers."""
 
     path: Path
     pages: Outcomes
     files: Outcomes
+    told: str
 
 
 def write_report(
-    out_dir: Path,
-    target: Path | None = None,
+    out_dir: Path | str,
+    target: Path | str | None = None,
     *,
-    sources: Path | None = None,
+    sources: Path | str | None = None,
     thumbnails: bool = True,
     force: bool = False,
 ) -> ReportSummary:
     """Write the report of the runs that wrote to `out_dir`, as `target` or its report.html.
 
     `sources` is the folder that the manifest's sources are relative to, if it is no longer where it
-    was when they were converted. With `thumbnails`, some of the pages that did not come out are
-    drawn, too coarse for any print to be read. A report replaces an older one; another file is
-    only replaced with `force`.
+    was when they were converted. All three may be URLs. With `thumbnails`, some of the pages that
+    did not come out are drawn, too coarse for any print to be read. A report replaces an older
+    one; another file is only replaced with `force`.
 
     Raises `UsageError` for folders that do not exist, `PageError` for a manifest that is missing,
     torn, or of a run that has not ended, `OutputError` where the report cannot be written.
     """
-    from ecgvision.output import write_files
-
-    if sources is not None and not sources.is_dir():
-        raise UsageError(f"{str(sources)!r} is not a folder; name the one the reports lie in")
-    manifest = open_manifest(out_dir)
-    path = target or out_dir / REPORT
-    _check_target(path, manifest.path, force)
+    out = placed(out_dir)
+    place = Place(out.store, out.path / REPORT) if target is None else placed(target)
+    searched = None if sources is None else placed(sources)
+    if searched is not None and not _is_folder(searched):
+        raise UsageError(f"{searched.told!r} is not a folder; name the one the reports lie in")
+    manifest = open_manifest(out.path, out.store)
+    _check_target(place, manifest, force)
     figures = _counted(manifest)
-    pictures = _pictures(figures, sources) if thumbnails else {}
+    pictures = _pictures(figures, searched) if thumbnails else {}
     remarks = _remarks(manifest, figures)
-    write_files({path: page(_name(out_dir), figures, pictures, remarks)})
-    return ReportSummary(path, figures.pages, figures.files)
+    place.store.write({place.path: page(_name(out), figures, pictures, remarks)})
+    return ReportSummary(place.path, figures.pages, figures.files, place.told)
+
+
+def _is_folder(place: Place) -> bool:
+    try:
+        return place.store.is_folder(place.path)
+    except OSError as error:
+        raise UsageError(f"cannot look into {place.told!r}: {error.strerror}") from error
 
 
 def _counted(manifest: Manifest) -> Figures:
@@ -76,12 +85,14 @@ def _counted(manifest: Manifest) -> Figures:
         ) from error
 
 
-def _check_target(path: Path, manifest: Path, force: bool) -> None:
-    if path.is_dir():
-        raise UsageError(f"-o {str(path)!r} is a folder; name a file")
-    if path.exists() and path.samefile(manifest):
-        raise UsageError(f"-o {str(path)!r} is the manifest; choose another name")
-    if force or not path.exists() or _is_report(path):
+def _check_target(place: Place, manifest: Manifest, force: bool) -> None:
+    store, path = place
+    if _is_folder(place):
+        raise UsageError(f"-o {place.told!r} is a folder; name a file")
+    there = store.has(path)
+    if there and store == manifest.store and store.real(path) == store.real(manifest.path):
+        raise UsageError(f"-o {place.told!r} is the manifest; choose another name")
+    if force or not there or _is_report(place):
         return
     raise PageError(
         "output-exists",
@@ -93,15 +104,15 @@ def _check_target(path: Path, manifest: Path, force: bool) -> None:
     )
 
 
-def _is_report(path: Path) -> bool:
+def _is_report(place: Place) -> bool:
     try:
-        with path.open("rb") as file:
+        with place.store.fetched(place.path) as here, here.open("rb") as file:
             return MARK in file.read(_HEAD_BYTES)
     except OSError:
         return False
 
 
-def _pictures(figures: Figures, sources: Path | None) -> dict[str, dict[Example, Thumbnail]]:
+def _pictures(figures: Figures, sources: Place | None) -> dict[str, dict[Example, Thumbnail]]:
     """For each reason some of its examples, drawn where they can be; the others say why not."""
     if not figures.reasons:
         return {}
@@ -137,6 +148,6 @@ def _remarks(manifest: Manifest, figures: Figures) -> list[str]:
     return remarks
 
 
-def _name(out_dir: Path) -> str:
-    name = out_dir.resolve().name
+def _name(out: Place) -> str:
+    name = Path(out.store.real(out.path)).name
     return name.encode("utf-8", "backslashreplace").decode()

@@ -96,6 +96,16 @@ REASONS: Mapping[str, Words] = {
         "The file has, or says that it has, more bytes or pages than any report.",
         "Look at what it is; split a file of many reports.",
     ),
+    "file-unreachable": Words(
+        "Store did not give the file",
+        "The store that the file lies in did not answer, or broke off.",
+        "Check the network and the store, and run the command again.",
+    ),
+    "file-name-unusable": Words(
+        "Name that is no path",
+        "The name of the object has a part that is empty, or made of dots only.",
+        "Rename it in its store.",
+    ),
     "file-type-unknown": Words(
         "Not a report",
         "By its content the file is no PDF, PNG, JPEG, TIFF or BMP, whatever its name says.",

@@ -7,7 +7,6 @@ smears. Only the cells go into the report, not the page.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecgvision.archive.rows import unescaped
-from ecgvision.errors import EcgVisionError
+from ecgvision.archive.store import LOCAL, Place, is_url, placed
+from ecgvision.errors import EcgVisionError, UsageError
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -53,7 +53,7 @@ class Thumbnail:
 
 
 @contextmanager
-def drawer(sources: Path | None) -> Iterator[Drawer]:
+def drawer(sources: Place | None) -> Iterator[Drawer]:
     """Draws pages in a process of its own, which is lost alone where a page breaks or blocks it."""
     from pebble import ProcessPool
 
@@ -71,34 +71,40 @@ class Drawer:
     They lie in the folder `sources`, or where the manifest says.
     """
 
-    def __init__(self, sources: Path | None, pool: ProcessPool) -> None:
+    def __init__(self, sources: Place | None, pool: ProcessPool) -> None:
         self._sources, self._pool = sources, pool
         self._lost = 0
 
     def drawn(self, example: Example) -> Thumbnail:
         if example.reason in _DANGEROUS:
             return Thumbnail(why="not opened again, as it stopped a worker")
-        source = self._place(example)
         try:
-            now = source.stat()
-        except (OSError, ValueError):  # nothing there, or a name that cannot be
+            place = self._place(example)
+            now = place.store.state(place.path)
+        except UsageError:  # a kind of store that is not there any more
+            now = None
+        if now is None or not (place.store.url or place.path.is_file()):
             return Thumbnail(why=NOT_FOUND)
-        if not stat.S_ISREG(now.st_mode):
-            return Thumbnail(why=NOT_FOUND)
-        if (now.st_size, now.st_mtime_ns) != (example.source_bytes, example.source_mtime_ns):
+        if (now.size_bytes, now.mtime_ns) != (example.source_bytes, example.source_mtime_ns):
             return Thumbnail(why="source changed since")
         if self._lost == _MOST_LOST:
             return Thumbnail(why="cannot be drawn")
         try:
-            future = self._pool.schedule(draw, (source, max(example.page, 1)), timeout=_TIMEOUT_S)
+            future = self._pool.schedule(draw, (place, max(example.page, 1)), timeout=_TIMEOUT_S)
             thumbnail: Thumbnail = future.result()
         except Exception:  # whatever a damaged page does to the process that draws it
             self._lost += 1
             return Thumbnail(why="cannot be drawn")
         return thumbnail
 
-    def _place(self, example: Example) -> Path:
-        return (self._sources or Path(unescaped(example.root))) / unescaped(example.source)
+    def _place(self, example: Example) -> Place:
+        source = unescaped(example.source)
+        if self._sources is not None:
+            return Place(self._sources.store, self._sources.path / source)
+        root = unescaped(example.root)
+        if is_url(root):
+            return placed(f"{root.rstrip('/')}/{source}")
+        return placed(source) if is_url(source) else Place(LOCAL, Path(root) / source)
 
 
 def _limit_memory() -> None:
@@ -111,15 +117,15 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
-def draw(source: Path, number: int) -> Thumbnail:
+def draw(place: Place, number: int) -> Thumbnail:
     """The page as a picture of few cells, or why there is none."""
     from ecgvision.media import open_report
     from ecgvision.output import png_bytes
 
     try:
-        with open_report(source) as report:
+        with place.store.fetched(place.path) as here, open_report(here) as report:
             pixels = _pixels(report.page(number))
-    except EcgVisionError:
+    except (EcgVisionError, OSError):
         return Thumbnail(why="cannot be drawn")
     height, width = pixels.shape[:2]
     factor = _LONG_SIDE_PX / max(height, width)
