@@ -9,6 +9,7 @@ import click
 from ecgvision import __version__
 from ecgvision.cli.common import Commands
 from ecgvision.cli.converting import convert
+from ecgvision.cli.datasets import dataset
 from ecgvision.cli.formats import formats
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
@@ -30,5 +31,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (convert, report, redact, inspect, formats, sample):
+for _command in (convert, report, redact, inspect, formats, sample, dataset):
     main.add_command(_command)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,19 @@ class Commands(click.Group):
             raise WrongCommand(printable(str(error))) from error
         except EcgVisionError as error:
             raise click.ClickException(described(error)) from error
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Import within it what comes with an extra; one line says which, where it is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "ecgvision":
+            raise
+        raise UsageError(
+            f"this needs {error.name}, which is not installed: pip install 'ecgvision[{name}]'"
+        ) from error
 
 
 def described(error: EcgVisionError) -> str:
