@@ -11,6 +11,7 @@ from ecgvision.cli.common import Commands
 from ecgvision.cli.converting import convert
 from ecgvision.cli.datasets import dataset
 from ecgvision.cli.formats import formats
+from ecgvision.cli.models import models
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
@@ -31,5 +32,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (convert, report, redact, inspect, formats, sample, dataset):
+for _command in (convert, report, redact, inspect, formats, sample, dataset, models):
     main.add_command(_command)
