@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def _complaint(path: Path, error: Mapping[str, Any]) -> str:
         return str(_error(path, key, "a value", "nothing"))
     if kind == "value_error":
         return f"{_shown(path)}: {f'{key}: ' if key else ''}{error['ctx']['error']}"
-    said = error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("should be ")
+    said = re.sub(r"^\w+ should (be )?", "", error["msg"])
+    said = said.replace("match pattern", "a text of the pattern", 1)
     return str(_error(path, key, said, repr(error["input"])))
 
 
