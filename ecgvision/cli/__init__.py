@@ -14,6 +14,7 @@ from ecgvision.cli.drawing import render, simulate
 from ecgvision.cli.evaluating import evaluate
 from ecgvision.cli.explaining import explain
 from ecgvision.cli.formats import formats
+from ecgvision.cli.models import models
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
@@ -37,7 +38,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(convert, report, redact, inspect, formats, sample),
-    *(dataset, train, evaluate, explain),
+    *(dataset, train, evaluate, explain, models),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

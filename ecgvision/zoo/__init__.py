@@ -1,0 +1,1 @@
+"""The zoo: models with their facts, hashes and cards; pulled from the Hub, checked, pushed."""
