@@ -20,7 +20,15 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from quality_pages import FS_HZ, Records, cell, load_records, reversed_electrodes
+from quality_pages import (
+    FS_HZ,
+    Records,
+    cell,
+    load_records,
+    reversed_electrodes,
+    rows_off,
+    swapped,
+)
 
 from ecgvision import convert
 from ecgvision.conversion import Conversion, SignalOptions
@@ -77,24 +85,14 @@ def drawn_pages(
     ecg = Ecg(signal_mv, FS_HZ)
     yield "good", draw_page(layout, chosen.info, ecg)
     one, other = _PAIRS[int(rng.integers(len(_PAIRS)))]
-    swapped = Misplaced(signal_mv, FS_HZ, shown={one: other, other: one})
-    yield KINDS[4 if one in LEADS[6:] else 3], draw_page(layout, chosen.info, swapped)
-    off = Misplaced(signal_mv, FS_HZ, shown=_rows_off(layout, 1 if number % 2 else -1))
+    mixed = Misplaced(signal_mv, FS_HZ, shown=swapped(one, other))
+    yield KINDS[4 if one in LEADS[6:] else 3], draw_page(layout, chosen.info, mixed)
+    off = Misplaced(signal_mv, FS_HZ, shown=rows_off(layout, 1 if number % 2 else -1))
     yield "layout off by a row", draw_page(layout, chosen.info, off)
     turned = Ecg(reversed_electrodes(twelve_mv, "LA/RA").astype(np.float32), FS_HZ)
     yield "LA/RA reversed", draw_page(layout, chosen.info, turned)
     words = (*SYNTHETIC_PATIENT, f"25 mm/s {(5, 20)[number % 2]} mm/mV 0.05-150 Hz")
     yield "gain mis-stated", draw_page(layout, chosen.info, ecg, patient_text=words, footer=False)
-
-
-def _rows_off(layout: Layout, step: int) -> dict[str, str]:
-    rows = [[b.lead for b in row if not b.rhythm_strip] for row in layout.rows]
-    rows = [row for row in rows if row]
-    return {
-        lead: rows[(at + step) % len(rows)][column]
-        for at, row in enumerate(rows)
-        for column, lead in enumerate(row)
-    }
 
 
 def read(drawn: DrawnPage, medium: str, format_id: str, number: int) -> Conversion | PageError:

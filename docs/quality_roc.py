@@ -23,8 +23,8 @@ from quality_pages import (
     load_records,
     page_of,
     reversed_electrodes,
-    with_rows_off,
-    with_swapped,
+    rows_off,
+    swapped,
 )
 
 from ecgvision.quality import Quality, assess
@@ -69,13 +69,11 @@ def pages(
     snr_db = 14.0 if number % (2 * _EVERY) else 20.0
     good = page_of(twelve_mv, layout, rng, snr_db)
     one, other = _PAIRS[int(rng.integers(len(_PAIRS)))]
-    yield _swap_kind(one, other), with_swapped(good, one, other), RIGHT
+    mixed = page_of(twelve_mv, layout, rng, snr_db, swapped(one, other))
+    yield _swap_kind(one, other), mixed, RIGHT
     yield "gain mis-stated", good, MISSTATED
-    yield (
-        "layout off by a row",
-        with_rows_off(good, layout, 1 if number % (2 * _EVERY) else -1),
-        RIGHT,
-    )
+    off = rows_off(layout, 1 if number % (2 * _EVERY) else -1)
+    yield "layout off by a row", page_of(twelve_mv, layout, rng, snr_db, off), RIGHT
     for kind in ("LA/RA", "RA/LL"):
         turned = page_of(reversed_electrodes(twelve_mv, kind), layout, rng, snr_db)
         yield f"{kind} reversed", turned, RIGHT

@@ -26,14 +26,21 @@ from ecgvision.quality.thresholds import Thresholds, thresholds_for
 from ecgvision.quality.verdict import Finding, Quality, Severity, judged
 
 if TYPE_CHECKING:
+    from ecgvision.quality.ink import CutPeak
     from ecgvision.recording import Calibration, Recording, ScaleSource
     from ecgvision.types import Layout
 
 
-def assess(recording: Recording, calibration: Calibration, layout: Layout) -> Quality:
+def assess(
+    recording: Recording,
+    calibration: Calibration,
+    layout: Layout,
+    cut: Sequence[CutPeak] = (),
+) -> Quality:
     """Judge the signals of one page by what must hold on any page; no truth is needed.
 
-    Nothing is raised for a bad page: its findings say what is wrong with it.
+    `cut` are the peaks that the reading cut off, as `ecgvision.quality.ink` finds them. Nothing is
+    raised for a bad page: its findings say what is wrong with it.
     """
     rows = rows_of(recording)
     physics = check_physics(rows)
@@ -43,6 +50,7 @@ def assess(recording: Recording, calibration: Calibration, layout: Layout) -> Qu
     findings = [
         *_coverage(recording),
         *_shape(rows),
+        *_peaks(cut, calibration),
         *_amplitude(rows),
         *_timing(rows, beats),
         *_equations(physics, arrangement, level),
@@ -50,7 +58,11 @@ def assess(recording: Recording, calibration: Calibration, layout: Layout) -> Qu
         *_strips(rows),
         *_scale(calibration),
     ]
-    return judged(findings, _measures(recording, rows, beats, physics, arrangement))
+    measures = _measures(recording, rows, beats, physics, arrangement)
+    measures["peaks_cut_mv"] = {
+        lead: round(missed_mv, 2) for lead, missed_mv in _cut_mv(cut, calibration).items()
+    }
+    return judged(findings, measures)
 
 
 def _coverage(recording: Recording) -> Iterator[Finding]:
@@ -117,6 +129,28 @@ def _shape(rows: Sequence[Row]) -> Iterator[Finding]:
             "changed to another line there.",
             leads,
         )
+
+
+def _peaks(cut: Sequence[CutPeak], calibration: Calibration) -> Iterator[Finding]:
+    missed_mv = _cut_mv(cut, calibration)
+    leads = tuple(lead for lead, mv in missed_mv.items() if mv >= limits.PEAK_CUT_MV)
+    if leads:
+        yield Finding(
+            "peaks-cut",
+            "doubtful",
+            f"The ink goes on past peaks that were read in {_list(leads)}, by up to "
+            f"{max(missed_mv.values()):.1f} mV: do not measure their height.",
+            leads,
+        )
+
+
+def _cut_mv(cut: Sequence[CutPeak], calibration: Calibration) -> dict[str, float]:
+    """The most that is missing of a peak of each lead, in mV."""
+    found: dict[str, float] = {}
+    for peak in cut:
+        missed_mv = peak.missed_mm / calibration.gain_of(peak.lead)
+        found[peak.lead] = max(missed_mv, found.get(peak.lead, 0.0))
+    return found
 
 
 def _amplitude(rows: Sequence[Row]) -> Iterator[Finding]:

@@ -53,6 +53,8 @@ TEMPO_LOW, TEMPO_HIGH = -1.6, 1.0
 # Past what hearts do (in beats per minute, and in mV from lowest to highest).
 SLOWEST_BPM, FASTEST_BPM = 25.0, 250.0
 SMALLEST_MV, LARGEST_MV = 0.1, 10.0
+# One small box: what a person reads off a page.
+PEAK_CUT_MV = 0.15
 # A rhythm strip is printed at its lead's gain.
 STRIP_GAIN = 1.15
 # Two sources of a scale that are this far apart cannot both be right.
