@@ -19,6 +19,8 @@ from ecgvision.testing.synthetic import Ecg
 from ecgvision.types import LEADS, Layout
 
 FS_HZ = 500.0
+# Noise of what is drawn and read: that of scans, of pages of 300 dpi, and of lines.
+SNR_DB = (14.0, 20.0, 40.0)
 _THREE = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 _SIX = tuple(zip(LEADS[:6], LEADS[6:], strict=True))
 _TWELVE = tuple((lead,) for lead in LEADS)
@@ -48,6 +50,7 @@ LAYOUTS: Mapping[str, Layout] = {
         _layout("6x2", _SIX, (), 5.0),
         _layout("6x2+1R", _SIX, ("II",), 5.0),
         _layout("12x1", _TWELVE, (), 10.0),
+        _layout("3x4+3R", _THREE, ("V1", "II", "V5"), 2.5),
     )
 }
 

@@ -20,7 +20,7 @@ from ecgvision.quality.checks import (
     strip_gain,
     tempo,
 )
-from ecgvision.quality.physics import Physics, at_their_times, check_physics
+from ecgvision.quality.physics import Physics, at_their_times, check_physics, standing_together
 from ecgvision.quality.rows import Row, rows_of
 from ecgvision.quality.thresholds import Thresholds, thresholds_for
 from ecgvision.quality.verdict import Finding, Quality, Severity, judged
@@ -44,8 +44,9 @@ def assess(
     """
     rows = rows_of(recording)
     physics = check_physics(rows)
-    beats = find_beats(at_their_times(rows, physics))
-    arrangement = check_arrangement(beats.average_mv, layout)
+    lined_up = at_their_times(rows, physics)
+    beats = find_beats(lined_up)
+    arrangement = check_arrangement(beats.average_mv, layout, standing_together(lined_up))
     level = thresholds_for(layout, vector=_all_vector(recording))
     findings = [
         *_coverage(recording),
@@ -219,10 +220,11 @@ def _equations(physics: Physics, arrangement: Arrangement, level: Thresholds) ->
             f"{_list(leads)} stands up to {most:.0f} ms beside the other rows.",
             leads,
         )
-    fraction, best = physics.fraction, arrangement.limb_best
+    fraction, best, kept = physics.fraction, arrangement.limb_best, arrangement.limb_kept
     broken = fraction is not None and fraction > level.physics
-    better = best is not None and best.margin > level.limb
-    if better and best is not None:
+    if best is None or best.margin <= level.limb:
+        best = kept if kept is not None and kept.margin > level.limb_kept else None
+    if best is not None:
         if best.kind == "rows":
             yield Finding(
                 "layout-off-by-a-row",
@@ -266,7 +268,7 @@ def _natural(arrangement: Arrangement, level: Thresholds) -> Iterator[Finding]:
             "not be seen.",
         )
         return
-    if turned.margin > level.reversal:
+    if turned.margin > level.arrangement:
         yield Finding(
             "limb-leads-reversed",
             "doubtful",
@@ -274,7 +276,7 @@ def _natural(arrangement: Arrangement, level: Thresholds) -> Iterator[Finding]:
             "earlier ECG, or repeat the recording.",
             turned.leads,
         )
-    if chest.margin > level.chest:
+    if chest.margin > level.arrangement:
         yield Finding(
             "chest-leads-swapped",
             "doubtful",
@@ -330,7 +332,8 @@ def _measures(
     arrangement: Arrangement,
 ) -> dict[str, Any]:
     """Numbers for the JSON, rounded; None where a check had nothing to work on."""
-    best, turned, chest = arrangement.limb_best, arrangement.reversal, arrangement.chest
+    best, kept = arrangement.limb_best, arrangement.limb_kept
+    turned, chest = arrangement.reversal, arrangement.chest
     return {
         "coverage": _rounded(_mean_coverage(recording), 3),
         "beats": len(beats.at),
@@ -352,6 +355,7 @@ def _measures(
         "shifts_ms": {name: round(ms, 1) for name, ms in physics.shifts_ms},
         "average_limb_left_over": _rounded(arrangement.limb_fraction, 4),
         "limb_margin": _rounded(best.margin if best else None, 4),
+        "limb_kept_margin": _rounded(kept.margin if kept else None, 4),
         "reversal_margin": _rounded(turned.margin if turned else None, 2),
         "chest_margin": _rounded(chest.margin if chest else None, 2),
         "span_mv": {row.name: round(span_mv(row), 3) for row in rows},
