@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from ecgvision.testing.synthetic import Ecg
 from ecgvision.types import LEADS, Layout
 
 FS_HZ = 500.0
+# Noise of what is drawn and read: that of scans, of pages of 300 dpi, and of lines.
+SNR_DB = (14.0, 20.0, 40.0)
 _THREE = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 _SIX = tuple(zip(LEADS[:6], LEADS[6:], strict=True))
 _TWELVE = tuple((lead,) for lead in LEADS)
@@ -48,6 +50,7 @@ LAYOUTS: Mapping[str, Layout] = {
         _layout("6x2", _SIX, (), 5.0),
         _layout("6x2+1R", _SIX, ("II",), 5.0),
         _layout("12x1", _TWELVE, (), 10.0),
+        _layout("3x4+3R", _THREE, ("V1", "II", "V5"), 2.5),
     )
 }
 
@@ -98,24 +101,32 @@ def load_records(folder: Path) -> Records:
 
 
 def page_of(
-    twelve_mv: np.ndarray, layout: Layout, rng: np.random.Generator, snr_db: float
+    twelve_mv: np.ndarray,
+    layout: Layout,
+    rng: np.random.Generator,
+    snr_db: float,
+    shown: Mapping[str, str] | None = None,
 ) -> Recording:
-    """Every box with noise of its own, its zero level off by up to 0.05 mV."""
+    """Every box with noise of its own, its zero level off by up to 0.05 mV.
+
+    `shown` says which lead stands in a box instead of its own, at that box's time; strips stay.
+    """
     boxes = []
     length = twelve_mv.shape[1]
     for box in layout.boxes:
+        lead = box.lead if box.rhythm_strip else (shown or {}).get(box.lead, box.lead)
         first, last = round(box.start_s * FS_HZ), min(length, round(box.stop_s * FS_HZ))
-        signal = twelve_mv[LEADS.index(box.lead), first:last]
+        signal = twelve_mv[LEADS.index(lead), first:last]
         noise = np.convolve(rng.normal(size=len(signal)), (0.25, 0.5, 0.25), "same")
         noise *= signal.std() * 10 ** (-snr_db / 20) / noise.std()
-        shown = signal + noise - np.median(signal) + rng.uniform(-0.05, 0.05)
+        mv = signal + noise - np.median(signal) + rng.uniform(-0.05, 0.05)
         boxes.append(
             LeadSignal(
                 box.lead,
                 box.rhythm_strip,
                 box.start_s,
                 box.stop_s,
-                shown.astype(np.float32),
+                mv.astype(np.float32),
                 "raster",
                 1.0,
                 1.0,
@@ -139,31 +150,20 @@ def recording_of(boxes: Sequence[LeadSignal], length: int) -> Recording:
     return Recording(signal, FS_HZ, rhythm, names, boxes=tuple(boxes))
 
 
-def with_swapped(page: Recording, one: str, other: str) -> Recording:
-    """Two boxes of the page change places; strips stay."""
-    places = {box.lead: box for box in page.boxes if not box.rhythm_strip}
-    partner = {one: places[other], other: places[one]}
-    boxes = [
-        replace(box, signal_mv=partner[box.lead].signal_mv)
-        if box.lead in partner and not box.rhythm_strip
-        else box
-        for box in page.boxes
-    ]
-    return recording_of(boxes, page.signal_mv.shape[1])
+def swapped(one: str, other: str) -> Mapping[str, str]:
+    """Two leads of the page in each other's place, for `page_of`."""
+    return {one: other, other: one}
 
 
-def with_rows_off(page: Recording, layout: Layout, step: int) -> Recording:
-    """Every row shows what belongs to the row `step` below; the last shows the first's."""
-    rows = [[b for b in row if not b.rhythm_strip] for row in layout.rows]
+def rows_off(layout: Layout, step: int) -> Mapping[str, str]:
+    """Every row shows what belongs to the row `step` below, the last the first's; for `page_of`."""
+    rows = [[b.lead for b in row if not b.rhythm_strip] for row in layout.rows]
     rows = [row for row in rows if row]
-    by_lead = {box.lead: box.signal_mv for box in page.boxes if not box.rhythm_strip}
-    shown = {
-        box.lead: by_lead[rows[(at + step) % len(rows)][column].lead]
+    return {
+        lead: rows[(at + step) % len(rows)][column]
         for at, row in enumerate(rows)
-        for column, box in enumerate(row)
+        for column, lead in enumerate(row)
     }
-    boxes = [b if b.rhythm_strip else replace(b, signal_mv=shown[b.lead]) for b in page.boxes]
-    return recording_of(boxes, page.signal_mv.shape[1])
 
 
 def reversed_electrodes(twelve_mv: np.ndarray, kind: str) -> np.ndarray:

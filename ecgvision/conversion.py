@@ -324,16 +324,18 @@ def _with_signals(
 ) -> Conversion:
     """The result with its signals, their verdict, and the picture to check them by."""
     from ecgvision.quality import assess
+    from ecgvision.quality.ink import cut_peaks
     from ecgvision.signals.read import read_signals
 
     match, scale = result.match, result.calibration
     reading = read_signals(level, match, found.declared, ink, scale, how.fs_hz)
-    quality = assess(reading.recording, scale, match.layout)
+    cut = cut_peaks(ink, reading.curves, level, match.layout)
+    quality = assess(reading.recording, scale, match.layout, cut)
     qc = None
     if how.qc:
         from ecgvision.quality.picture import qc_picture
 
-        qc = qc_picture(level, match.layout, reading.curves, quality, scale)
+        qc = qc_picture(level, match.layout, reading.curves, quality, scale, cut)
     refusal = _refusal(level, quality, how.min_quality or "doubtful")
     return replace(result, recording=reading.recording, quality=quality, qc=qc, refusal=refusal)
 

@@ -19,7 +19,7 @@ from ecgvision.plugins import Format
 from ecgvision.quality import Quality, assess
 from ecgvision.quality.arrangement import arrangements
 from ecgvision.quality.beats import find_beats
-from ecgvision.quality.checks import jumps_s
+from ecgvision.quality.checks import is_clipped, jumps_s
 from ecgvision.quality.physics import FROM_I_AND_II, check_physics, off_plane
 from ecgvision.quality.rows import rows_of
 from ecgvision.recording import Calibration, LeadSignal, Recording, ScaleSource
@@ -252,6 +252,20 @@ def test_a_spoilt_row_is_named(
     page = changed(printed(ecg, layout("3x4+1R"), noise_mv=0.003), "V4", change)
     found = [f for f in assess(page, SCALE, layout("3x4+1R")).findings if f.code == code]
     assert [finding.leads for finding in found] == [("V4",)]
+
+
+def test_a_quiet_row_that_drift_makes_lowest_is_not_clipped(ecg: Ecg) -> None:
+    def drifting(mv: np.ndarray) -> np.ndarray:
+        seconds = np.arange(len(mv)) / ecg.fs_hz
+        risen = np.clip((seconds - 0.2) / 0.6, 0, 1)
+        return np.asarray(risen * mv - 2.0 * (1 - risen), np.float32)
+
+    page = changed(printed(ecg, layout("6x2"), noise_mv=0.0), "V4", drifting)
+    (row,) = (row for row in rows_of(page) if row.lead == "V4")
+    still = row.mv <= row.mv.min() + 0.001
+    assert still.sum() > 0.15 * 250  # it does stand still at its lowest
+    assert -row.mv.min() > 0.3 * (row.mv.max() - row.mv.min())
+    assert not is_clipped(row)
 
 
 def test_a_jump_is_put_at_its_time(ecg: Ecg) -> None:

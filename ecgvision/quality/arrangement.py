@@ -6,9 +6,9 @@ obeys them all the same (electrodes reversed on the patient, chest leads among t
 to a small table learned from natural pages: it gives each arrangement a score, and a page is
 suspicious where another arrangement scores much higher than the printed one.
 
-The table, `arrangement.npz`, has the weights of a network of one hidden layer, learned on folds 1
-to 8 of PTB-XL 1.0.3 (Wagner et al., Scientific Data 2020;7:154; CC BY 4.0) by
-`docs/quality_table.py`.
+The table, `arrangement.npz`, has the weights of a network of one hidden layer that sees the beats
+and the products of every two leads, learned on folds 1 to 8 of PTB-XL 1.0.3 (Wagner et al.,
+Scientific Data 2020;7:154; CC BY 4.0) by `docs/quality_table.py`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgvision.quality.features import EIGHT, eight_leads, features
+from ecgvision.quality.features import EIGHT, eight_leads, features, products
 from ecgvision.quality.physics import FROM_I_AND_II, off_plane
 from ecgvision.types import LEADS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ecgvision.quality.physics import Together
     from ecgvision.types import Layout
 
     Floats = NDArray[np.float64]
@@ -56,23 +57,30 @@ class Arrangement:
     """How well the printed arrangement does against others.
 
     `limb_fraction` is what the equations leave over in the average beats of the limb leads, 0 for
-    nothing and 1 for what unrelated leads give; `limb_best` is the arrangement that leaves least.
+    nothing and 1 for what unrelated leads give; `limb_best` is the arrangement that leaves least,
+    `limb_kept` the one that does of those that suit the leads printed at the same time, too.
     `reversal` and `chest` are the best of the learned alternatives; a margin over 0 says that it
     looks more natural than the printed one. None where leads are missing for a test.
     """
 
     limb_fraction: float | None
     limb_best: Alternative | None
+    limb_kept: Alternative | None
     reversal: Alternative | None
     chest: Alternative | None
 
 
-def check_arrangement(average_mv: Floats, layout: Layout) -> Arrangement:
-    """Both tests, from (12, k) average beats; leads without a beat are NaN."""
-    fraction, best = _limb(average_mv, layout)
+def check_arrangement(
+    average_mv: Floats, layout: Layout, together: Sequence[Together] = ()
+) -> Arrangement:
+    """Both tests, from (12, k) average beats; leads without a beat are NaN.
+
+    `together` are the limb leads printed at the same time.
+    """
+    fraction, best, kept = check_limb_leads(average_mv, layout, together)
     eight = eight_leads(average_mv)
     if eight is None:
-        return Arrangement(fraction, best, None, None)
+        return Arrangement(fraction, best, kept, None, None)
     scores = natural_scores(features(eight)[None])[0]
     above = scores[1:] - scores[0]
     turned, swapped = above[: len(REVERSALS)], above[len(REVERSALS) :]
@@ -80,6 +88,7 @@ def check_arrangement(average_mv: Floats, layout: Layout) -> Arrangement:
     return Arrangement(
         fraction,
         best,
+        kept,
         Alternative(REVERSALS[int(turned.argmax())], LEADS[:6], float(turned.max())),
         Alternative("swap", (EIGHT[pair[0]], EIGHT[pair[1]]), float(swapped.max())),
     )
@@ -102,13 +111,23 @@ def arrangements() -> Floats:
     return np.stack(found)
 
 
-def natural_scores(described: Floats) -> Floats:
-    """(n, arrangements) scores of (n, 8, BINS) features: the higher, the more natural."""
-    table = _table()
-    every = np.einsum("kij,njt->nkit", arrangements(), described) * table["scale"]
-    flat = every.reshape(*every.shape[:2], -1)
-    scores: Floats = np.tanh(flat @ table["inner"] + table["bias"]) @ table["outer"]
+def natural_scores(described: Floats, table: Mapping[str, Floats] | None = None) -> Floats:
+    """(n, arrangements) scores of (n, 8, BINS) features: the higher, the more natural.
+
+    By the table that comes with the package unless another is given.
+    """
+    known = _table() if table is None else table
+    every = np.einsum("kij,njt->nkit", arrangements(), described)
+    inputs = table_inputs(every, known)
+    scores: Floats = np.tanh(inputs @ known["inner"] + known["bias"]) @ known["outer"]
     return scores
+
+
+def table_inputs(described: Floats, table: Mapping[str, Floats]) -> Floats:
+    """(..., 8 * BINS + PRODUCTS) of (..., 8, BINS): all of it in units of its usual size."""
+    scaled = described * table["scale"]
+    flat = scaled.reshape(*described.shape[:-2], -1)
+    return np.concatenate([flat, products(described) * table["product_scale"]], axis=-1)
 
 
 @cache
@@ -120,16 +139,18 @@ def _table() -> Mapping[str, Floats]:
         return {name: table[name].astype(np.float64) for name in table.files}
 
 
-def _limb(average_mv: Floats, layout: Layout) -> tuple[float | None, Alternative | None]:
-    """What the printed arrangement leaves over, and the one that leaves least."""
+def check_limb_leads(
+    average_mv: Floats, layout: Layout, together: Sequence[Together] = ()
+) -> tuple[float | None, Alternative | None, Alternative | None]:
+    """`limb_fraction`, `limb_best` and `limb_kept` of an `Arrangement`."""
     known = [at for at in range(len(LEADS)) if np.isfinite(average_mv[at]).all()]
     limb = [at for at in known if LEADS[at] in FROM_I_AND_II]
     if len(limb) < 3:
-        return None, None
+        return None, None, None
     projector = off_plane([LEADS[at] for at in limb])
     free = float(np.trace(projector)) / len(limb)
     if free < 1e-6:
-        return None, None
+        return None, None, None
     beats = np.nan_to_num(average_mv - average_mv.mean(axis=1, keepdims=True))
     scatter = beats @ beats.T
 
@@ -140,10 +161,36 @@ def _limb(average_mv: Floats, layout: Layout) -> tuple[float | None, Alternative
 
     printed = left(range(len(LEADS)))
     others = [
-        Alternative(kind, leads, printed - left(order))
+        (Alternative(kind, leads, printed - left(order)), order)
         for kind, leads, order in _other_orders(known, layout)
     ]
-    return printed, max(others, key=lambda one: one.margin, default=None)
+    ordered = [one for one, _ in sorted(others, key=lambda other: -other[0].margin)]
+    suited = {id(one) for one, order in others if one.margin > 0 and _suits(order, together)}
+    kept = (one for one in ordered if id(one) in suited)
+    return printed, next(iter(ordered), None), next(kept, None)
+
+
+def _suits(order: Sequence[int], together: Sequence[Together]) -> bool:
+    """Whether the rows printed at the same time keep their equations as well in another order.
+
+    An average beat is made of few beats, and of other ones in every column; what is printed at the
+    same time is exact. A lead that trades places with one of another column cannot be tried so.
+    """
+    printed = other = 0.0
+    for rows in together:
+        leads = [row.lead for row in rows.rows]
+        projector = off_plane(leads)
+        boxes = {row.lead: at for at, row in enumerate(rows.rows) if not row.rhythm_strip}
+        places = [
+            at if row.rhythm_strip else boxes.get(LEADS[order[LEADS.index(row.lead)]])
+            for at, row in enumerate(rows.rows)
+        ]
+        if None in places:
+            return False
+        scatter = rows.mv @ rows.mv.T
+        printed += float(np.sum(projector * scatter))
+        other += float(np.sum(projector * scatter[np.ix_(places, places)]))  # type: ignore[arg-type]
+    return bool(together) and other <= printed * (1 + 1e-9)
 
 
 def _other_orders(

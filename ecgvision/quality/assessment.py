@@ -20,29 +20,38 @@ from ecgvision.quality.checks import (
     strip_gain,
     tempo,
 )
-from ecgvision.quality.physics import Physics, at_their_times, check_physics
+from ecgvision.quality.physics import Physics, at_their_times, check_physics, standing_together
 from ecgvision.quality.rows import Row, rows_of
 from ecgvision.quality.thresholds import Thresholds, thresholds_for
 from ecgvision.quality.verdict import Finding, Quality, Severity, judged
 
 if TYPE_CHECKING:
+    from ecgvision.quality.ink import CutPeak
     from ecgvision.recording import Calibration, Recording, ScaleSource
     from ecgvision.types import Layout
 
 
-def assess(recording: Recording, calibration: Calibration, layout: Layout) -> Quality:
+def assess(
+    recording: Recording,
+    calibration: Calibration,
+    layout: Layout,
+    cut: Sequence[CutPeak] = (),
+) -> Quality:
     """Judge the signals of one page by what must hold on any page; no truth is needed.
 
-    Nothing is raised for a bad page: its findings say what is wrong with it.
+    `cut` are the peaks that the reading cut off, as `ecgvision.quality.ink` finds them. Nothing is
+    raised for a bad page: its findings say what is wrong with it.
     """
     rows = rows_of(recording)
     physics = check_physics(rows)
-    beats = find_beats(at_their_times(rows, physics))
-    arrangement = check_arrangement(beats.average_mv, layout)
+    lined_up = at_their_times(rows, physics)
+    beats = find_beats(lined_up)
+    arrangement = check_arrangement(beats.average_mv, layout, standing_together(lined_up))
     level = thresholds_for(layout, vector=_all_vector(recording))
     findings = [
         *_coverage(recording),
         *_shape(rows),
+        *_peaks(cut, calibration),
         *_amplitude(rows),
         *_timing(rows, beats),
         *_equations(physics, arrangement, level),
@@ -50,7 +59,11 @@ def assess(recording: Recording, calibration: Calibration, layout: Layout) -> Qu
         *_strips(rows),
         *_scale(calibration),
     ]
-    return judged(findings, _measures(recording, rows, beats, physics, arrangement))
+    measures = _measures(recording, rows, beats, physics, arrangement)
+    measures["peaks_cut_mv"] = {
+        lead: round(missed_mv, 2) for lead, missed_mv in _cut_mv(cut, calibration).items()
+    }
+    return judged(findings, measures)
 
 
 def _coverage(recording: Recording) -> Iterator[Finding]:
@@ -119,6 +132,28 @@ def _shape(rows: Sequence[Row]) -> Iterator[Finding]:
         )
 
 
+def _peaks(cut: Sequence[CutPeak], calibration: Calibration) -> Iterator[Finding]:
+    missed_mv = _cut_mv(cut, calibration)
+    leads = tuple(lead for lead, mv in missed_mv.items() if mv >= limits.PEAK_CUT_MV)
+    if leads:
+        yield Finding(
+            "peaks-cut",
+            "doubtful",
+            f"The ink goes on past peaks that were read in {_list(leads)}, by up to "
+            f"{max(missed_mv.values()):.1f} mV: do not measure their height.",
+            leads,
+        )
+
+
+def _cut_mv(cut: Sequence[CutPeak], calibration: Calibration) -> dict[str, float]:
+    """The most that is missing of a peak of each lead, in mV."""
+    found: dict[str, float] = {}
+    for peak in cut:
+        missed_mv = peak.missed_mm / calibration.gain_of(peak.lead)
+        found[peak.lead] = max(missed_mv, found.get(peak.lead, 0.0))
+    return found
+
+
 def _amplitude(rows: Sequence[Row]) -> Iterator[Finding]:
     spans = {row.lead: span_mv(row) for row in rows}
     if not spans:
@@ -185,10 +220,11 @@ def _equations(physics: Physics, arrangement: Arrangement, level: Thresholds) ->
             f"{_list(leads)} stands up to {most:.0f} ms beside the other rows.",
             leads,
         )
-    fraction, best = physics.fraction, arrangement.limb_best
+    fraction, best, kept = physics.fraction, arrangement.limb_best, arrangement.limb_kept
     broken = fraction is not None and fraction > level.physics
-    better = best is not None and best.margin > level.limb
-    if better and best is not None:
+    if best is None or best.margin <= level.limb:
+        best = kept if kept is not None and kept.margin > level.limb_kept else None
+    if best is not None:
         if best.kind == "rows":
             yield Finding(
                 "layout-off-by-a-row",
@@ -232,7 +268,7 @@ def _natural(arrangement: Arrangement, level: Thresholds) -> Iterator[Finding]:
             "not be seen.",
         )
         return
-    if turned.margin > level.reversal:
+    if turned.margin > level.arrangement:
         yield Finding(
             "limb-leads-reversed",
             "doubtful",
@@ -240,7 +276,7 @@ def _natural(arrangement: Arrangement, level: Thresholds) -> Iterator[Finding]:
             "earlier ECG, or repeat the recording.",
             turned.leads,
         )
-    if chest.margin > level.chest:
+    if chest.margin > level.arrangement:
         yield Finding(
             "chest-leads-swapped",
             "doubtful",
@@ -296,7 +332,8 @@ def _measures(
     arrangement: Arrangement,
 ) -> dict[str, Any]:
     """Numbers for the JSON, rounded; None where a check had nothing to work on."""
-    best, turned, chest = arrangement.limb_best, arrangement.reversal, arrangement.chest
+    best, kept = arrangement.limb_best, arrangement.limb_kept
+    turned, chest = arrangement.reversal, arrangement.chest
     return {
         "coverage": _rounded(_mean_coverage(recording), 3),
         "beats": len(beats.at),
@@ -318,6 +355,7 @@ def _measures(
         "shifts_ms": {name: round(ms, 1) for name, ms in physics.shifts_ms},
         "average_limb_left_over": _rounded(arrangement.limb_fraction, 4),
         "limb_margin": _rounded(best.margin if best else None, 4),
+        "limb_kept_margin": _rounded(kept.margin if kept else None, 4),
         "reversal_margin": _rounded(turned.margin if turned else None, 2),
         "chest_margin": _rounded(chest.margin if chest else None, 2),
         "span_mv": {row.name: round(span_mv(row), 3) for row in rows},

@@ -24,6 +24,8 @@ FLAT_MV = 0.04
 _STILL_S, _STILL_IN_ALL_S = 0.016, 0.05
 _STILL_SHARE = 0.004
 _CLIPPED_MV = 0.2
+# So much of its height lies between the stretch and 20 ms before and after it.
+_STEEP, _BESIDE_S = 0.08, 0.02
 # A step: the level before and after differs by this much, both sides are quiet, and the way
 # between them takes three samples (12 ms), less than any QRS.
 _STEP_MV = 1.0
@@ -50,7 +52,11 @@ def is_flat(row: Row) -> bool:
 
 
 def clipped_s(row: Row) -> float:
-    """For how many seconds the row stands still at its highest or lowest value."""
+    """For how many seconds the row stands still at its highest or lowest value, come upon steeply.
+
+    Between beats a quiet row stands still, too, and drift may make that its lowest place; but it
+    does not get there at the slope of a QRS.
+    """
     low, high = float(row.mv[row.seen].min()), float(row.mv[row.seen].max())
     near = max(_STILL_SHARE * (high - low), 0.002)
     longest = 0.0
@@ -60,8 +66,11 @@ def clipped_s(row: Row) -> float:
     ):
         if far < max(_CLIPPED_MV, 0.3 * (high - low)):
             continue
-        runs = _runs(at_edge & row.seen)
-        long = [run for run in runs if run >= _STILL_S * FS_HZ]
+        long = [
+            stop - start
+            for start, stop in _runs(at_edge & row.seen)
+            if stop - start >= _STILL_S * FS_HZ and _is_steep(row.mv, start, stop, high - low)
+        ]
         longest = max(longest, sum(long) / FS_HZ)
     return longest
 
@@ -70,10 +79,18 @@ def is_clipped(row: Row) -> bool:
     return clipped_s(row) >= _STILL_IN_ALL_S
 
 
-def _runs(mask: NDArray[np.bool_]) -> Sequence[int]:
+def _is_steep(mv: Floats, start: int, stop: int, span: float) -> bool:
+    """Whether the row comes to this stretch and leaves it fast; its own ends do not tell."""
+    beside = round(_BESIDE_S * FS_HZ)
+    before, after = start - beside, stop - 1 + beside
+    sides = [abs(float(mv[before] - mv[start]))] if before >= 0 else []
+    sides += [abs(float(mv[after] - mv[stop - 1]))] if after < len(mv) else []
+    return bool(sides) and min(sides) > _STEEP * span
+
+
+def _runs(mask: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    lengths: list[int] = (edges[1::2] - edges[::2]).tolist()
-    return lengths
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def jumps_s(row: Row) -> tuple[float, ...]:

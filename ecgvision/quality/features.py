@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,11 @@ _EDGES = (
 )
 BINS = len(_EDGES)
 _QRS_BINS = slice(5, 5 + 2 * _QRS_STEPS)
+# P wave, QRS up to its middle and from there on, ST segment, T wave.
+_ENDS = (0, 5, 5 + _QRS_STEPS, 5 + 2 * _QRS_STEPS, 23, BINS)
+_PARTS = tuple(slice(*ends) for ends in pairwise(_ENDS))
+_PAIRS = np.triu_indices(len(EIGHT))
+PRODUCTS = len(_PARTS) * len(_PAIRS[0])
 _SMALLEST_MV = 0.02
 
 
@@ -56,3 +62,17 @@ def features(eight_mv: Floats) -> Floats:
     means: Floats = sums / widths
     size = float(np.sqrt(np.mean(means[2:, _QRS_BINS] ** 2)))
     return np.clip(means / max(size, _SMALLEST_MV), -6.0, 6.0)
+
+
+def products(described: Floats) -> Floats:
+    """(..., PRODUCTS) of (..., 8, BINS): how large every two leads are, and how much alike.
+
+    It is the mean of the product of two leads, taken over the P wave, both halves of the QRS, the
+    ST segment and the T wave, and of that the root, with its sign. Neighbours are alike, and their
+    size grows and falls once from V1 to V6: that is what tells neighbours that were exchanged.
+    """
+    parts = [described[..., part] for part in _PARTS]
+    means = [(one @ one.swapaxes(-1, -2)) / one.shape[-1] for one in parts]
+    pairs = np.concatenate([one[..., _PAIRS[0], _PAIRS[1]] for one in means], axis=-1)
+    roots: Floats = np.sign(pairs) * np.sqrt(np.abs(pairs))
+    return roots

@@ -17,6 +17,7 @@ from ecgvision.types import LEADS, RGB, Box
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ecgvision.quality.ink import CutPeak
     from ecgvision.quality.verdict import Quality
     from ecgvision.recording import Calibration, LeadCurve
     from ecgvision.types import Layout, LeadBox, Page, Pixels
@@ -50,11 +51,13 @@ def qc_picture(
     curves: Sequence[LeadCurve],
     quality: Quality | None,
     calibration: Calibration | None,
+    cut: Sequence[CutPeak] = (),
 ) -> Pixels:
     """(H, 1600, 3) RGB ``uint8`` of an upright, level page and the layout as measured on it.
 
-    Curves are coloured, gaps in them red, starts of boxes grey. Other print that reaches into the
-    leads' area (the layout's `clear` boxes, and words of a vector page) is left out.
+    Curves are coloured, gaps in them and peaks that were cut off are red, starts of boxes grey.
+    Other print that reaches into the leads' area (the layout's `clear` boxes, and words of a vector
+    page) is left out.
     """
     area = _area(layout, page.known_mm)
     px_per_mm = _WIDTH_PX / area.width_mm
@@ -65,6 +68,10 @@ def qc_picture(
             rgb = _LEADS[(at_row + column) % len(_LEADS)]
             curve = by_box.get(lead_box) or _same_lead(curves, lead_box)
             _draw_lead(picture, lead_box, curve, _Scale(area, px_per_mm), rgb)
+    scale = _Scale(area, px_per_mm)
+    for peak in cut:
+        ends = scale.px(peak.x_mm, peak.turn_mm), scale.px(peak.x_mm, peak.tip_mm)
+        cv2.line(picture, *ends, _GAP, 4)
     return np.vstack([_strip(quality, calibration, picture.shape[1]), picture])
 
 
