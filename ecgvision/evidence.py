@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ecgvision import grid as grid_module
-from ecgvision.lean import grid_lean_deg
+from ecgvision.lean import grid_lean_deg, starts_lean_deg
 from ecgvision.media.raster import reduced
 from ecgvision.media.views import levelled, levelled_pixels, own_pixels, scaled, turned
 from ecgvision.strokes import LEAST_BAR_MM, grid_pitch_mm, sorted_strokes, upright_bars
@@ -30,6 +30,8 @@ MASK_PX_PER_MM = 6.0
 # A run of ink no higher than this is a trace going across, not a QRS, a bar or a letter's stem.
 _THIN_MM = 1.2
 _MOST_SKEW_DEG, _LEAST_SKEW_DEG = 3.5, 0.05
+# The rows' beginnings are found again after levelling by them: that many times.
+_STARTS_ROUNDS = 2
 # Past its last thin run a row goes on through ink at most this far from its baseline, over gaps
 # no wider than this.
 _END_BAND_MM = 8.0
@@ -237,14 +239,31 @@ def thin_runs(mask: Bools, most_px: float) -> tuple[Floats, Floats]:
 
 
 def _skew_of(pixels: Pixels, mask: Bools, px_per_mm: float) -> float:
-    """The page's clockwise skew: by its rows of ink, then by its grid where one is clear."""
+    """The page's clockwise skew: by its rows of ink, then by its grid or where its rows begin."""
     rotation = _skew_deg(mask, px_per_mm)
     level = levelled_pixels(pixels, rotation) if rotation else pixels
     lean = grid_lean_deg(level, px_per_mm)
     if lean is None:
-        return rotation
-    rotation += lean
+        for _ in range(_STARTS_ROUNDS):
+            if rotation:
+                mask = grid_module.ink_of_pixels(level, px_per_mm) < 128
+            more = _starts_lean_deg(_rows(mask, px_per_mm))
+            if more is None or abs(more) < _LEAST_SKEW_DEG:
+                break
+            rotation += more
+            level = levelled_pixels(pixels, rotation)
+        # Where signals lean by degrees, only now the grid is level enough to be seen.
+        lean = grid_lean_deg(level, px_per_mm)
+    rotation += lean or 0.0
     return rotation if abs(rotation) >= _LEAST_SKEW_DEG else 0.0
+
+
+def _starts_lean_deg(rows: Sequence[Row]) -> float | None:
+    """The lean of where the long rows begin: headers and footers are short."""
+    longest = max((row.right_mm - row.left_mm for row in rows), default=0.0)
+    long = [row for row in rows if row.right_mm - row.left_mm > longest / 2]
+    lefts, levels = ([row.left_mm for row in long], [row.baseline_mm for row in long])
+    return starts_lean_deg(np.array(lefts), np.array(levels))
 
 
 def _skew_deg(mask: Bools, px_per_mm: float) -> float:

@@ -5,13 +5,15 @@ flat, climbs, falls or is lifted off a gap, and pays for every change: so a limb
 straight on through another row's line, and a short cut from limb to limb along that line costs more
 than the way over the tip. Ways are first found row by row; where two took the same ink, or left
 some of it to nobody, they are found again, each knowing the others': ink that no other row explains
-attracts.
+attracts. Two rows that exchanged their lines at a crossing are exchanged back: row by row neither
+can return, as its own line is the other's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -42,6 +44,8 @@ _BESIDE_MM = 1.0
 _SWEEPS = 2
 # Two rows may touch; a way that runs along another row's line for longer is astray.
 _ASTRAY_MM, _BETWEEN_ASTRAY = 3.0, 5
+# A row that runs below the next one for longer, mostly flat, has taken its line: waves are shorter.
+_EXCHANGED_MM, _MOSTLY_FLAT = 4.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,28 @@ def follow_rows(
         entered, left = cheapest_way(band, joints[first:last])
         top = round(baseline) - half
         ways.append(Way(first, entered + top, left + top, np.zeros(len(left), bool)))
-    moved = np.ones(mask.shape[1], bool)
+    everywhere = np.ones(mask.shape[1], bool)
+    _sweep(mask, ways, baselines, half, joints, px_per_mm, everywhere)
+    exchanged = _exchange(ways, baselines, px_per_mm, mask.shape[1])
+    if exchanged.any():
+        _sweep(mask, ways, baselines, half, joints, px_per_mm, exchanged)
+    least = round(_ASTRAY_MM * px_per_mm)
+    return tuple(
+        replace(way, astray=_astray(index, ways, baselines, least))
+        for index, way in enumerate(ways)
+    )
+
+
+def _sweep(
+    mask: Bools,
+    ways: list[Way],
+    baselines: Sequence[float],
+    half: int,
+    joints: Bools,
+    px_per_mm: float,
+    moved: Bools,
+) -> None:
+    """Finds the ways again, in `ways`, wherever they are disputed and something `moved`."""
     for _ in range(_SWEEPS):
         looked_at, moved = moved, np.zeros(mask.shape[1], bool)
         for index, way in enumerate(ways):
@@ -107,10 +132,42 @@ def follow_rows(
             ways[index] = new
         if not moved.any():
             break
-    least = round(_ASTRAY_MM * px_per_mm)
-    return tuple(
-        replace(way, astray=_astray(index, ways, baselines, least))
-        for index, way in enumerate(ways)
+
+
+def _exchange(
+    ways: list[Way], baselines: Sequence[float], px_per_mm: float, width: int
+) -> Bools:
+    """Exchanges back, in `ways`, what rows that lie one below the other took of each other.
+
+    (width,) bool: the columns around where that began and ended.
+    """
+    around, changed = round(_AROUND_MM * px_per_mm), np.zeros(width, bool)
+    order = sorted(range(len(ways)), key=baselines.__getitem__)
+    for one, other in pairwise(order):
+        upper, lower = ways[one], ways[other]
+        below = upper.top + upper.bottom > lower.top + lower.bottom
+        flat = (upper.bottom - upper.top <= FLAT_PX) & (lower.bottom - lower.top <= FLAT_PX)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], below.astype(np.int8), [0]])))
+        swapped = np.zeros(len(below), bool)
+        for start, stop in zip(edges[0::2], edges[1::2], strict=True):
+            long = stop - start >= _EXCHANGED_MM * px_per_mm
+            if long and (flat & below)[start:stop].mean() >= _MOSTLY_FLAT:
+                swapped[start:stop] = True
+                for end in (start, stop):
+                    at = end + upper.first
+                    changed[max(0, at - around) : at + around] = True
+        if swapped.any():
+            ways[one] = _mixed(swapped, lower, upper)
+            ways[other] = _mixed(swapped, upper, lower)
+    return changed
+
+
+def _mixed(first: Bools, one: Way, other: Way) -> Way:
+    """`one` where `first`, else `other`."""
+    return replace(
+        other,
+        entered=np.where(first, one.entered, other.entered),
+        left=np.where(first, one.left, other.left),
     )
 
 

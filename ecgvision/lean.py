@@ -1,11 +1,13 @@
-"""How far a page's printed grid still leans, from the phase of its lines.
+"""How far a page still leans: by the phase of its grid's lines, or by where its rows begin.
 
 The rows of ink tell a page's skew only as far as the signals in them are level: wander and slow
-waves pull it by up to half a degree. A grid is level by itself.
+waves pull it by up to half a degree, where many leads wander one way by more. A grid is level by
+itself, and rows begin one exactly above the other, whatever the signals do.
 """
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from ecgvision.types import Pixels
 
+    Floats = NDArray[np.float64]
     Waves = NDArray[np.complex128]
 
 # Bands this high are summed up, with half of it between their starts (mm).
@@ -26,6 +29,10 @@ _BAND_MM = 6.0
 _COHERENT = 0.8
 # More than this is not what levelling by the rows leaves over.
 _MOST_DEG = 2.5
+# So many rows, and half of all, must begin within this of one line, over so many mm of the page.
+_LEAST_ROWS, _BESIDE_MM, _LEAST_HEIGHT_MM = 4, 0.2, 50.0
+# More is no lean of the page but an edge of something else.
+_MOST_LEAN_DEG = 3.5
 
 
 def grid_lean_deg(pixels: Pixels, px_per_mm: float) -> float | None:
@@ -47,6 +54,32 @@ def grid_lean_deg(pixels: Pixels, px_per_mm: float) -> float | None:
         return None
     lean = float(np.degrees(np.arctan(np.mean(found))))
     return lean if abs(lean) <= _MOST_DEG else None
+
+
+def starts_lean_deg(left_mm: Floats, level_mm: Floats) -> float | None:
+    """The clockwise lean of the line on which most rows begin, in degrees; None without one.
+
+    Each row's ink begins at `left_mm`, at the height `level_mm`, both (n,).
+
+    >>> level_mm = np.array([30.0, 60.0, 90.0, 120.0, 130.0])
+    >>> starts_lean_deg(np.array([15.0, 14.0, 13.0, 12.0, 70.0]), level_mm).__round__(3)
+    1.909
+    """
+    least = max(_LEAST_ROWS, -(-len(left_mm) // 2))
+    best, most = None, 0.0
+    for a, b in combinations(range(len(left_mm)), 2):
+        high = level_mm[b] - level_mm[a]
+        if abs(high) < _LEAST_HEIGHT_MM / 2:
+            continue
+        slope = (left_mm[b] - left_mm[a]) / high
+        off = np.abs(left_mm - left_mm[a] - slope * (level_mm - level_mm[a]))
+        near, close = off < _BESIDE_MM, np.clip(1 - (off / _BESIDE_MM) ** 2, 0, 1).sum()
+        if close > most and near.sum() >= least and np.ptp(level_mm[near]) >= _LEAST_HEIGHT_MM:
+            best, most = near, float(close)
+    if best is None:
+        return None
+    lean = -float(np.degrees(np.arctan(np.polyfit(level_mm[best], left_mm[best], 1)[0])))
+    return lean if abs(lean) <= _MOST_LEAN_DEG else None
 
 
 def _waves(lines: Pixels, pitch_px: float, band_px: int) -> Waves:

@@ -4,14 +4,15 @@ Boxes are placed to about a tenth of a millimetre, which is 4 ms: too much for a
 that is not quite level has its rows moved against each other. Where a lead begins in the open, the
 stroke that draws its first pixels best is found: its ink begins half a pen before the first sample
 if the pen is round, just there if it is cut off square. Ends are read alike; a lead ends one
-sample before its box, but how long a sample is nobody says. All ends that can be seen give one
-place for the page, the lean of its rows and, where columns stand apart, their places.
+sample before its box; how long a sample is, the ends on either side must say. All ends that can be seen give one
+place for the page, the lean of its rows and, where columns stand apart, their places: evenly apart,
+as far as their ends do not say otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -40,18 +41,23 @@ _FREE_MM, _JOINT_MM = 0.12, 0.1
 # Other print stays so far from the stroke's end (mm), or the end is not in the open.
 _CLEAR_MM = 0.15
 # A line that is steeper at its end, or that is this much off in its pixels (rms), says nothing.
-_STEEPEST, _WORST_FIT = 2.0, 0.12
+_STEEPEST, _WORST_FIT = 6.0, 0.12
 # An end further than this from where the pen's ink ends is a failed fit (mm).
 _MOST_MOVE_MM = 0.3
 # Points per pixel where a stroke is drawn; rounds of the fit, its step for slopes, its ridge.
 _FINE, _ROUNDS, _TRY_PX, _RIDGE = 3, 6, 0.05, (1e-3, 1e-3, 1e-2)
-# Standard errors in mm: of an end beside what its pixels say, of the page, of a column's place;
-# and of the rows' lean (mm per mm).
-_END_MM, _PAGE_MM, _COLUMN_MM, _LEAN = 0.01, 0.3, 0.05, 0.005
-# One sample at 250 to 1000 Hz and 25 mm/s, and its standard error (mm).
-_SAMPLE_MM, _SAMPLE_ERROR_MM = 0.06, 0.03
+# Standard errors in mm: of an end beside what its pixels say, of the page, of a column's place among
+# even ones; and of the rows' lean and of how far apart the columns are (mm per mm).
+_END_MM, _PAGE_MM, _COLUMN_MM, _LEAN, _STRETCH = 0.01, 0.3, 0.02, 0.0004, 0.0015
+# One sample at 500 and at 250 Hz and 25 mm/s, and its standard error (mm); before it is known.
+_SAMPLES_MM, _SAMPLE_ERROR_MM, _SAMPLE_MM, _ANY_MM = (0.05, 0.1), 0.005, 0.06, 1.0
+# Renderers draw a pen's round end as a polygon, a little short of it (mm). A sample and both ends
+# of the pen then look so long.
+_SHORT_MM, _SHORT_ERROR_MM, _LENGTHS_MM = 0.008, 0.006, (0.02, 0.15)
 # Misfits must be this much apart to tell round from square ends.
 _TELLS = 1.3
+# More than that no single end speaks against a place.
+_MOST_SQUARES = 9.0
 # An end that is off the others by this counts for a quarter, at first for more; rounds.
 _STRAY_MM, _FIRST_STRAY_MM, _SETTLING, _SOLVING = 0.03, 0.1, 8, 20
 _LEAST_ENDS = 2
@@ -61,11 +67,15 @@ _APART_MM = 0.3
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """Where a stroke ends right of its box's edge and how surely, in mm; what is left over."""
+    """Where a stroke ends right of its box's edge and how surely, in mm; what is left over.
+
+    It `is_end` where it runs on from there, not too steep and as a stroke does.
+    """
 
     off_mm: float
     error_mm: float
     misfit: float
+    is_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +130,15 @@ def time_shifts_mm(
     ]
     if len(ends) < _LEAST_ENDS:
         return tuple(tuple(0.0 for _ in row) for row in rows)
-    columns = _loose_columns(rows, ends)
-    return _Placed.by(ends, columns, is_round=_is_round(ends, columns)).shifts_mm(rows)
+    columns = _loose_columns(rows)
+    return _best_placed(ends, columns).shifts_mm(rows)
 
 
-def _loose_columns(rows: Sequence[Sequence[LeadBox]], ends: Sequence[_End]) -> tuple[float, ...]:
+def _loose_columns(rows: Sequence[Sequence[LeadBox]]) -> tuple[float, ...]:
     """The left edges of columns that stand apart, if any: only those were placed one by one."""
     gaps = [b.box.left_mm - a.box.right_mm for row in rows for a, b in pairwise(row)]
     apart = bool(gaps) and min(gaps) > _APART_MM
-    return tuple(sorted({_column(end.lead_box) for end in ends})) if apart else ()
+    return tuple(sorted({_column(b) for row in rows for b in row})) if apart else ()
 
 
 def _is_round(ends: Sequence[_End], columns: Sequence[float]) -> bool:
@@ -142,10 +152,11 @@ def _is_round(ends: Sequence[_End], columns: Sequence[float]) -> bool:
     starts = sum(end.is_start for end in ends)
     if min(starts, len(ends) - starts) < _LEAST_ENDS:
         return True
-    off = [
-        abs(_Placed.by(ends, columns, is_round=one, sample_error_mm=1.0).sample_mm - _SAMPLE_MM)
-        for one in (True, False)
-    ]
+    low, high = _LENGTHS_MM
+    off = []
+    for one in (True, False):
+        length = _placed(ends, columns, is_round=one, sample=(_SAMPLE_MM, _ANY_MM)).sample_mm
+        off.append(max(low - length, length - high, 0.0))
     return off[0] <= off[1]
 
 
@@ -158,37 +169,17 @@ class _Placed:
     sample_mm: float
     level_mm: float
     columns_mm: dict[float, float]
+    squares: float
 
-    @classmethod
-    def by(
-        cls,
-        ends: Sequence[_End],
-        columns: Sequence[float],
-        *,
-        is_round: bool,
-        sample_error_mm: float = _SAMPLE_ERROR_MM,
-    ) -> _Placed:
-        """Least squares with the prior knowledge above; ends far off the others lose weight."""
-        y_mm = np.array([end.lead_box.baseline_mm for end in ends])
-        level_mm = float(y_mm.mean())
-        fits = [end.round_ if is_round else end.square for end in ends]
-        off = np.array([fit.off_mm for fit in fits])
-        trust = 1 / (np.array([fit.error_mm for fit in fits]) ** 2 + _END_MM**2)
-        after = [0.0 if end.is_start else -1.0 for end in ends]
-        own = [[float(_column(end.lead_box) == one) for one in columns] for end in ends]
-        terms = np.column_stack([np.ones(len(ends)), y_mm - level_mm, after, np.array(own)])
-        aim = np.array([0.0, 0.0, _SAMPLE_MM, *(0.0 for _ in columns)])
-        spread = np.array([_PAGE_MM, _LEAN, sample_error_mm, *(_COLUMN_MM for _ in columns)])
-        weight = np.ones(len(ends))
-        found = aim
-        for round_ in range(_SOLVING):
-            normal = terms.T @ (terms * (weight * trust)[:, None]) + np.diag(1 / spread**2)
-            found = np.linalg.solve(normal, terms.T @ (weight * trust * off) + aim / spread**2)
-            stray = _FIRST_STRAY_MM if round_ < _SETTLING else _STRAY_MM
-            weight = 1 / (1 + ((off - terms @ found) / stray) ** 2)
-            weight = weight if round_ < _SETTLING else weight**2
-        page_mm, lean, sample_mm, *places = (float(value) for value in found)
-        return cls(page_mm, lean, sample_mm, level_mm, dict(zip(columns, places, strict=True)))
+    def weighed(self, shares: Sequence[float], others: Sequence[_Placed]) -> _Placed:
+        """The mean of `others`, each weighted by its share."""
+        page_mm = float(np.dot(shares, [one.page_mm for one in others]))
+        lean = float(np.dot(shares, [one.lean for one in others]))
+        columns = {
+            at: float(np.dot(shares, [one.columns_mm[at] for one in others]))
+            for at in self.columns_mm
+        }
+        return replace(self, page_mm=page_mm, lean=lean, columns_mm=columns)
 
     def shifts_mm(self, rows: Sequence[Sequence[LeadBox]]) -> tuple[tuple[float, ...], ...]:
         def shift(lead_box: LeadBox) -> float:
@@ -196,6 +187,62 @@ class _Placed:
             return self.page_mm + self.lean * down + self.columns_mm.get(_column(lead_box), 0.0)
 
         return tuple(tuple(shift(lead_box) for lead_box in row) for row in rows)
+
+
+def _best_placed(ends: Sequence[_End], columns: Sequence[float]) -> _Placed:
+    """The page's place with every usual length of a sample, weighted by how well each fits."""
+    is_round = _is_round(ends, columns)
+    found = [
+        _placed(ends, columns, is_round=is_round, sample=(one, _SAMPLE_ERROR_MM))
+        for one in _SAMPLES_MM
+    ]
+    best = min(found, key=lambda one: one.squares)
+    likely = np.exp((best.squares - np.array([one.squares for one in found])) / 2)
+    return best.weighed((likely / likely.sum()).tolist(), found)
+
+
+def _placed(
+    ends: Sequence[_End],
+    columns: Sequence[float],
+    *,
+    is_round: bool,
+    sample: tuple[float, float],
+) -> _Placed:
+    """Least squares with the prior knowledge above; ends far off the others lose weight.
+
+    `sample` is how long a sample is and how sure that is, in mm.
+    """
+    y_mm = np.array([end.lead_box.baseline_mm for end in ends])
+    level_mm = float(y_mm.mean())
+    fits = [end.round_ if is_round else end.square for end in ends]
+    off = np.array([fit.off_mm for fit in fits])
+    trust = 1 / (np.array([fit.error_mm for fit in fits]) ** 2 + _END_MM**2)
+    after = [0.0 if end.is_start else -1.0 for end in ends]
+    short = [1.0 if end.is_start else -1.0 for end in ends]
+    along = np.array(columns) - np.mean(columns) if columns else np.zeros(0)
+    own = np.array([[_column(end.lead_box) == one for one in columns] for end in ends], float)
+    # A page without such columns keeps a term that is 0 throughout.
+    apart = own @ along
+    terms = np.column_stack([np.ones(len(ends)), y_mm - level_mm, after, short, apart, own])
+    short_mm = _SHORT_MM if is_round else 0.0
+    aim = np.array([0.0, 0.0, sample[0], short_mm, 0.0, *(0.0 for _ in columns)])
+    spread = np.array(
+        [_PAGE_MM, _LEAN, sample[1], _SHORT_ERROR_MM, _STRETCH, *(_COLUMN_MM for _ in columns)]
+    )
+    weight = np.ones(len(ends))
+    found = aim
+    for round_ in range(_SOLVING):
+        normal = terms.T @ (terms * (weight * trust)[:, None]) + np.diag(1 / spread**2)
+        found = np.linalg.solve(normal, terms.T @ (weight * trust * off) + aim / spread**2)
+        stray = _FIRST_STRAY_MM if round_ < _SETTLING else _STRAY_MM
+        weight = 1 / (1 + ((off - terms @ found) / stray) ** 2)
+        weight = weight if round_ < _SETTLING else weight**2
+    squares = np.minimum(trust * (off - terms @ found) ** 2, _MOST_SQUARES).sum()
+    squares += (((found - aim) / spread) ** 2).sum()
+    page_mm, lean, sample_mm, _, stretch = (float(value) for value in found[:5])
+    places = (stretch * along + found[5:]).tolist()
+    columns_mm = dict(zip(columns, places, strict=True))
+    return _Placed(page_mm, lean, sample_mm, level_mm, columns_mm, float(squares))
 
 
 def _column(lead_box: LeadBox) -> float:
@@ -227,11 +274,9 @@ def _end(
     if cut is None:
         return None
     stroke, edge = cut
-    round_ = _fitted(stroke, edge, px_per_mm, sign, is_round=True)
-    square = _fitted(stroke, edge, px_per_mm, sign, is_round=False)
-    if round_ is None or square is None:
-        return None
-    return _End(lead_box, is_start, round_, square)
+    fits = [_fitted(stroke, edge, px_per_mm, sign, is_round=one) for one in (True, False)]
+    # Whatever the pen, its ends look nearly round: a stroke that does not is something else.
+    return _End(lead_box, is_start, *fits) if fits[0].is_end else None
 
 
 def _cut(
@@ -291,7 +336,7 @@ def _optics(size: int, blur_px: float) -> Floats:
 
 def _fitted(
     stroke: _Stroke, edge: float, px_per_mm: float, sign: float, *, is_round: bool
-) -> _Fit | None:
+) -> _Fit:
     """Gauss-Newton on the end's place, its height, and the height a little further on."""
     begin = stroke.begin + (stroke.radius if is_round else 0.0)
     place = np.array([begin, stroke.middle, (stroke.middle + stroke.heights[0]) / 2])
@@ -307,10 +352,11 @@ def _fitted(
     variance = left_over / len(misfit)
     steep = abs(place[2] - place[1]) > _STEEPEST * stroke.free_px
     moved = abs(place[0] - begin) > _MOST_MOVE_MM * px_per_mm
-    if steep or moved or (is_round and variance > _WORST_FIT**2):
-        return None
+    is_end = not (steep or moved or variance > _WORST_FIT**2)
     error = float(np.sqrt(variance * np.linalg.inv(normal)[0, 0]))
-    return _Fit(sign * float(place[0] - edge) / px_per_mm, error / px_per_mm, left_over)
+    return _Fit(
+        sign * float(place[0] - edge) / px_per_mm, error / px_per_mm, left_over, bool(is_end)
+    )
 
 
 def _drawn(places: Floats, stroke: _Stroke, *, is_round: bool) -> Floats:
