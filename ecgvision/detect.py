@@ -13,7 +13,7 @@ from itertools import pairwise, product
 
 from ecgvision.columns import measured_columns
 from ecgvision.evidence import Evidence, Row, gather, names_seen, rescaled
-from ecgvision.types import FormatInfo, Layout, Match, Page
+from ecgvision.types import FormatInfo, Layout, LeadBox, Match, Page
 
 GOOD_SCORE = 0.6
 """A match scoring less is no match."""
@@ -28,6 +28,8 @@ _HARDLY_NAMED, _NAMED, _SURELY_NAMED = 0.25, 0.65, 0.9
 # Between the rows nothing else is due: a row this dense there is one too many, or this one where
 # the names show which rows are meant.
 _BETWEEN, _BETWEEN_NAMED = 0.3, 0.45
+# So much of a row's length has ink at its level; where text names the leads, this is enough.
+_LEAST, _LEAST_NAMED = 0.3, 0.12
 # Without a known scale, what is measured in the guessed scale may be this much off.
 _SCALE_RANGE = (0.55, 1.6)
 
@@ -40,9 +42,9 @@ def find_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
     """
     best: Match | None = None
     for turns in _likely_turns(page):
-        tried = [_fit(gather(page, turns), layout) for layout in layouts]
-        for match in tried:
-            if best is None or match.score > best.score:
+        for match in (_fit(gather(page, turns), layout) for layout in layouts):
+            # Where nothing fits, what is told is how the page lies as it is.
+            if best is None or (match.score, turns == 0) > (best.score, best.quarter_turns == 0):
                 best = match
         if best is not None and best.score >= GOOD_SCORE:
             break
@@ -103,10 +105,14 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
             f"looked for a page of {due_width:.0f} x {due_height:.0f} mm, "
             f"found {width_mm:.0f} x {height_mm:.0f} mm",
         )
-    rows = _fit_rows(evidence, layout) or _fit_named_rows(evidence, layout)
+    rows = _fit_rows(evidence, layout)
+    edges = _fit_edges(layout, rows) if rows else None
+    if rows is None or edges is None:
+        named = _fit_named_rows(evidence, layout)
+        if named is not None:
+            rows, edges = named
     if rows is None:
         return _no(evidence, layout, *_rows_text(evidence, layout))
-    edges = _fit_edges(layout, rows)
     if edges is None:
         left, rights = _due_edges(layout)[0]
         return _no(
@@ -146,7 +152,7 @@ def _scored(evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[floa
         notes.append("looked for no grid, found a grid")
     if rows.left_over:
         score *= 0.85
-        notes.append("other rows of ink among them")
+        notes.append("rows told by the lead names beside them")
     score *= _bars_factor(evidence, placed, notes)
     score *= _names_factor(evidence, placed, notes)
     score *= _glyphs_factor(evidence, placed, notes)
@@ -198,29 +204,42 @@ def _numbers(values: Sequence[float]) -> str:
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _fit_named_rows(evidence: Evidence, layout: Layout) -> _RowFit | None:
-    """The rows of a page that has others among them, if the leads' names stand beside these.
+def _fit_named_rows(
+    evidence: Evidence, layout: Layout
+) -> tuple[_RowFit, tuple[float, float]] | None:
+    """The rows, with their edges, of a page on which the leads' names stand beside them.
 
-    High T waves of a fast rhythm, or a drifting baseline, make rows of their own.
+    High T waves of a fast rhythm, or a drifting baseline, make rows of their own. Names that are
+    text are surer than print in their places: with them even rows will do that noise has spread
+    over a wide band, or that drift at the beginning keeps off their level.
     """
-    rows = _fit_rows(evidence, layout, between=_BETWEEN_NAMED)
-    edges = _fit_edges(layout, rows) if rows else None
-    if rows is None or edges is None or evidence.page.origin == "vector":
+    least = _LEAST_NAMED if evidence.names else _LEAST
+    rows = _fit_rows(evidence, layout, between=_BETWEEN_NAMED, least=least)
+    if rows is None:
         return None
-    named = _names_share(evidence, _placed(layout, rows, edges[0]))
-    return rows if named is not None and named >= _SURELY_NAMED else None
+    edges = _fit_edges(layout, rows)
+    if edges is None and evidence.names:
+        edges = _fit_edges(layout, rows, left_mm=min(row.left_mm for row in rows.rows))
+    if edges is None:
+        return None
+    placed = _placed(layout, rows, edges[0])
+    named = _text_share(evidence, placed) if evidence.names else _names_share(evidence, placed)
+    return (rows, edges) if named is not None and named >= _SURELY_NAMED else None
 
 
-def _fit_rows(evidence: Evidence, layout: Layout, *, between: float = _BETWEEN) -> _RowFit | None:
+def _fit_rows(
+    evidence: Evidence, layout: Layout, *, between: float = _BETWEEN, least: float = _LEAST
+) -> _RowFit | None:
     """Pair every row of the layout with a row on the page, by the offset that fits best.
 
-    No other row as dense as `between` may stand among them.
+    The rows must be as dense as `least`, and no other as dense as `between` stand among them.
     """
+    strong = [row for row in evidence.rows if _strong(row, least)]
     due = [row[0].baseline_mm for row in layout.rows]
     best: _RowFit | None = None
     for first, found in product(range(len(due)), evidence.rows):
         dy_mm = found.baseline_mm - due[first]
-        paired = _paired([y + dy_mm for y in due], evidence.rows, layout.row_slack_mm)
+        paired = _paired([y + dy_mm for y in due], strong, layout.row_slack_mm)
         if paired is None:
             continue
         strays = [row.baseline_mm - y for row, y in zip(paired, due, strict=True)]
@@ -240,7 +259,7 @@ def _paired(due: Sequence[float], rows: Sequence[Row], slack_mm: float) -> list[
     reach = 2 * slack_mm
     taken: list[Row] = []
     for y in due:
-        near = [r for r in rows if abs(r.baseline_mm - y) <= reach and _strong(r)]
+        near = [r for r in rows if abs(r.baseline_mm - y) <= reach]
         near = [r for r in near if not taken or r.baseline_mm > taken[-1].baseline_mm + 4]
         if not near:
             return None
@@ -248,8 +267,8 @@ def _paired(due: Sequence[float], rows: Sequence[Row], slack_mm: float) -> list[
     return taken
 
 
-def _strong(row: Row) -> bool:
-    return row.right_mm - row.left_mm >= 100 and row.coverage >= 0.3
+def _strong(row: Row, least: float) -> bool:
+    return row.right_mm - row.left_mm >= 100 and row.coverage >= least
 
 
 def _row_left_over(evidence: Evidence, paired: Sequence[Row], between: float) -> bool:
@@ -303,9 +322,14 @@ def _due_edges(layout: Layout) -> list[tuple[float, tuple[float, ...]]]:
     return [(min(left, layout.pulse_mm[0]), rights), (left, rights)]
 
 
-def _fit_edges(layout: Layout, rows: _RowFit) -> tuple[float, float] | None:
-    """(dx, how far the ends are off) in mm, or None where the rows are of another width."""
-    left = _median([row.left_mm for row in rows.rows])
+def _fit_edges(
+    layout: Layout, rows: _RowFit, left_mm: float | None = None
+) -> tuple[float, float] | None:
+    """(dx, how far the ends are off) in mm, or None where the rows are of another width.
+
+    The rows begin at `left_mm`, or where most of them do.
+    """
+    left = _median([row.left_mm for row in rows.rows]) if left_mm is None else left_mm
     best: tuple[float, float] | None = None
     for due_left, due_rights in _due_edges(layout):
         beyond = [row.right_mm - due for row, due in zip(rows.rows, due_rights, strict=True)]
@@ -388,14 +412,24 @@ def _names_share(evidence: Evidence, placed: Layout) -> float | None:
     return names_seen(evidence, placed, due) / len(due)
 
 
+def _text_share(evidence: Evidence, placed: Layout) -> float:
+    """The share of the twelve leads whose own name is printed as text in their box."""
+    seen = [b.lead in _leads_named_in(evidence, b) for b in placed.twelve]
+    return sum(seen) / len(seen)
+
+
+def _leads_named_in(evidence: Evidence, lead_box: LeadBox) -> set[str]:
+    area = lead_box.box.grown(3.0, 4.0)
+    return {lead for lead, x, y in evidence.names if area.contains(x, y)}
+
+
 def _names_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:
     """Lead names printed as text must stand in their own leads' boxes."""
     if len({lead for lead, _, _ in evidence.names}) < 8:
         return 1.0
     wrong = []
     for lead_box in placed.boxes:
-        area = lead_box.box.grown(3.0, 4.0)
-        inside = {lead for lead, x, y in evidence.names if area.contains(x, y)}
+        inside = _leads_named_in(evidence, lead_box)
         if inside and lead_box.lead not in inside:
             wrong.append(f"{'/'.join(sorted(inside))} where {lead_box.lead} is due")
     if wrong:

@@ -134,9 +134,7 @@ def _sweep(
             break
 
 
-def _exchange(
-    ways: list[Way], baselines: Sequence[float], px_per_mm: float, width: int
-) -> Bools:
+def _exchange(ways: list[Way], baselines: Sequence[float], px_per_mm: float, width: int) -> Bools:
     """Exchanges back, in `ways`, what rows that lie one below the other took of each other.
 
     (width,) bool: the columns around where that began and ended.

@@ -584,3 +584,43 @@ def test_the_same_twice(formats: dict[str, Format], ecg: Ecg, page_of: OpenPage)
     first: Any = find_layout(page_of(pdf), philips.layouts)
     assert find_layout(page_of(pdf), philips.layouts) == first
     assert find_layout(page_of(pdf), philips.layouts[::-1]).layout == first.layout
+
+
+def shaken(ecg: Ecg, noise_mv: float, rise_mv: float) -> Ecg:
+    """Muscle noise in the limb leads, and a baseline in II and III that takes 2 s to settle."""
+    leads8 = ecg.signal_mv[[0, 1, *range(6, 12)]].astype(np.float64)
+    rng = np.random.default_rng(2)
+    leads8[:2] += noise_mv * rng.normal(size=(2, leads8.shape[1]))
+    seconds = np.arange(leads8.shape[1]) / ecg.fs_hz
+    leads8[1] += rise_mv * np.exp(-seconds)
+    return Ecg.from_eight(1000 * leads8, ecg.fs_hz)
+
+
+@pytest.mark.parametrize(("noise_mv", "rise_mv"), [(0.04, 0.0), (0.0, 1.2)])
+@one_of_each
+def test_rows_that_noise_and_drift_blur_are_told_by_their_names(
+    format_id: str,
+    name: str,
+    noise_mv: float,
+    rise_mv: float,
+    formats: dict[str, Format],
+    layout_of: FindLayout,
+    ecg: Ecg,
+    page_of: OpenPage,
+) -> None:
+    layout = layout_of(format_id, name)
+    drawn = draw_page(layout, formats[format_id].info, shaken(ecg, noise_mv, rise_mv))
+    found = recognise(page_of(drawn.pdf), list(formats.values()))
+    assert (found.format.info.id, found.match.layout.name) == (format_id, name)
+    assert found.match.offset_mm == pytest.approx((0.0, 0.0), abs=2 * OFFSET_WITHIN_MM)
+
+
+def test_what_a_refusal_tells_is_of_the_page_as_it_lies(
+    formats: dict[str, Format], page_of: OpenPage
+) -> None:
+    canvas = PdfCanvas(LETTER_MM)
+    for x_mm in range(20, 250, 40):
+        canvas.line(x_mm, 30.0, x_mm, 190.0)
+    match = best(page_of(canvas.tobytes()), formats["ge-muse"])
+    assert (match.score, match.quarter_turns) == (0.0, 0)
+    assert "rows of ink" in match.evidence[0]

@@ -334,9 +334,7 @@ def _optics(size: int, blur_px: float) -> Floats:
     return result
 
 
-def _fitted(
-    stroke: _Stroke, edge: float, px_per_mm: float, sign: float, *, is_round: bool
-) -> _Fit:
+def _fitted(stroke: _Stroke, edge: float, px_per_mm: float, sign: float, *, is_round: bool) -> _Fit:
     """Gauss-Newton on the end's place, its height, and the height a little further on."""
     begin = stroke.begin + (stroke.radius if is_round else 0.0)
     place = np.array([begin, stroke.middle, (stroke.middle + stroke.heights[0]) / 2])
