@@ -159,13 +159,13 @@ class Schema(_Frozen):
     def _with_what_is_known(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        known = {
-            name: _KNOWN.get(name, {}) if isinstance(rule, dict) else {}
+        plain = {
+            name: rule.model_dump(exclude_unset=True) if isinstance(rule, ColumnRule) else rule
             for name, rule in given.items()
         }
         return {
-            name: ({**known[name], **rule} if isinstance(rule, dict) else rule)
-            for name, rule in given.items()
+            name: {**_KNOWN.get(name, {}), **rule} if isinstance(rule, dict) else rule
+            for name, rule in plain.items()
         }
 
     @model_validator(mode="after")
