@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -149,18 +150,30 @@ def _from_lines(
     px_per_mm: float,
 ) -> Pixels:
     height, width = shape
-    large = np.full((height * _OVERSAMPLING, width * _OVERSAMPLING), 255, np.uint8)
     thickness = max(1, round(PEN_MM * px_per_mm * _OVERSAMPLING))
+    lines = []
     for line in trace.lines:
         x = (line[:, 0] - left_mm) * across
         y = (line[:, 1] - trace.level_mm) * up + height / 2
         seen = (line[:, 0] >= left_mm - 0.01) & (line[:, 0] <= right_mm + 0.01)
-        points = np.stack([x[seen], y[seen]], axis=1) * _OVERSAMPLING - 0.5
-        if len(points) > 1:
-            fixed = np.round(points * 16).astype(np.int32).reshape(-1, 1, 2)
-            cv2.polylines(large, [fixed], False, 0, thickness, cv2.LINE_AA, 4)
-    small: Pixels = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
-    return small
+        if seen.sum() > 1:
+            lines.append(np.stack([x[seen], y[seen]], axis=1))
+    pixels = np.full((height, width), 255, np.uint8)
+    if not lines:
+        return pixels
+    # Only the rows that have ink: most of a lead's box is empty.
+    depths = np.concatenate(lines)[:, 1]
+    margin = thickness / _OVERSAMPLING + 2
+    top = min(height, max(0, math.floor(depths.min() - margin)))
+    bottom = min(height, max(top, math.ceil(depths.max() + margin)))
+    if top == bottom:
+        return pixels
+    large = np.full(((bottom - top) * _OVERSAMPLING, width * _OVERSAMPLING), 255, np.uint8)
+    for line in lines:
+        fixed = np.round(((line - [0, top]) * _OVERSAMPLING - 0.5) * 16).astype(np.int32)
+        cv2.polylines(large, [fixed.reshape(-1, 1, 2)], False, 0, thickness, cv2.LINE_AA, 4)
+    pixels[top:bottom] = cv2.resize(large, (width, bottom - top), interpolation=cv2.INTER_AREA)
+    return pixels
 
 
 def _from_ink(

@@ -270,7 +270,7 @@ def drawn_lines(
 
 def as_drawn(layout: Layout, ecg: Ecg) -> DrawnPage:
     """The truth of a page that was drawn by hand."""
-    return DrawnPage(b"", layout, ecg, 0.3, b"", b"")
+    return DrawnPage(b"", layout, ecg, 0.3, None, None)
 
 
 def without_straight_points(points: np.ndarray) -> np.ndarray:

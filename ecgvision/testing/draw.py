@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -41,17 +42,25 @@ _SEPARATOR_BEYOND_MM = 5.0
 class DrawnPage:
     """A page and what is known of it.
 
-    `layout` is the layout as drawn, offset included. `trace_only_pdf` has nothing but the
-    traces, in black on white, and `ink_only_pdf` all print but no grid and no paper colour, for
-    `ink_truth` and `paper_truth`.
+    `layout` is the layout as drawn, offset included.
     """
 
     pdf: bytes = field(repr=False)
     layout: Layout
     ecg: Ecg = field(repr=False)
     pen_mm: float
-    trace_only_pdf: bytes = field(repr=False)
-    ink_only_pdf: bytes = field(repr=False)
+    _pen: _Pen = field(repr=False)
+    _words: _Print = field(repr=False)
+
+    @cached_property
+    def trace_only_pdf(self) -> bytes:
+        """Nothing but the traces, in black on white, for `ink_truth`."""
+        return _pdf(self.layout, self.ecg, self._pen)
+
+    @cached_property
+    def ink_only_pdf(self) -> bytes:
+        """All print but no grid and no paper colour, for `paper_truth`."""
+        return _pdf(self.layout, self.ecg, self._pen, words=self._words)
 
     def save(self, path: Path | str) -> Path:
         path = Path(path)
@@ -138,8 +147,8 @@ def draw_page(
         layout=drawn,
         ecg=ecg,
         pen_mm=pen_mm,
-        trace_only_pdf=_pdf(drawn, ecg, black),
-        ink_only_pdf=_pdf(drawn, ecg, black, words=words),
+        _pen=black,
+        _words=words,
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Frank axes: x to the patient's left, y to the feet, z to the back. Rows I, II, V1 to V6.
 # Dower GE, Machado HB, Osborne JA. On deriving the electrocardiogram from vectorcardiographic
 # leads. Clin Cardiol 1980;3(2):87-95.
-_DOWER = (
+DOWER = (
     (0.632, -0.235, 0.059),
     (0.235, 1.066, -0.132),
     (-0.515, 0.157, -0.917),
@@ -27,10 +27,11 @@ _DOWER = (
     (1.125, 0.127, -0.086),
     (0.831, 0.076, 0.230),
 )
+"""How I, II and V1 to V6 see the heart vector."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wave:
+class Wave:
     """One Gaussian bump of the heart vector: `peak_mv` in Frank's x, y, z.
 
     `delay_s` counts from the R peak. With `stretches` it is that of a heart at 60 beats per
@@ -46,15 +47,16 @@ class _Wave:
 # Amplitudes and times of a healthy adult at rest. The atria fire front first, then back; the
 # septum from left to right (Q), then the left ventricle (R), its base last (S); repolarisation
 # rises slowly and falls fast (T from two bumps).
-_WAVES = (
-    _Wave(-0.168, 0.020, (0.060, 0.055, -0.045)),
-    _Wave(-0.138, 0.021, (0.070, 0.065, 0.030)),
-    _Wave(-0.019, 0.0085, (-0.160, -0.080, -0.340)),
-    _Wave(0.000, 0.0105, (1.150, 0.650, 0.250)),
-    _Wave(0.018, 0.0120, (-0.080, -0.120, 0.780)),
-    _Wave(0.245, 0.050, (0.160, 0.100, -0.100), stretches=True),
-    _Wave(0.290, 0.030, (0.150, 0.110, -0.090), stretches=True),
+WAVES = (
+    Wave(-0.168, 0.020, (0.060, 0.055, -0.045)),
+    Wave(-0.138, 0.021, (0.070, 0.065, 0.030)),
+    Wave(-0.019, 0.0085, (-0.160, -0.080, -0.340)),
+    Wave(0.000, 0.0105, (1.150, 0.650, 0.250)),
+    Wave(0.018, 0.0120, (-0.080, -0.120, 0.780)),
+    Wave(0.245, 0.050, (0.160, 0.100, -0.100), stretches=True),
+    Wave(0.290, 0.030, (0.150, 0.110, -0.090), stretches=True),
 )
+"""Two waves of the atria, three of the ventricles, two of their repolarisation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +139,9 @@ def synthetic_ecg(
             f"found {seconds} s, {fs_hz} Hz, {noise_mv} mV"
         )
     rng = np.random.default_rng(seed)
-    peaks_s = _beat_times(rng, 60.0 / heart_rate_bpm, seconds)
+    peaks_s = beat_times(rng, 60.0 / heart_rate_bpm, seconds)
     times_s = np.arange(round(seconds * fs_hz)) / fs_hz
-    eight_mv = np.array(_DOWER) @ _heart_vector(rng, times_s, peaks_s)
+    eight_mv = np.array(DOWER) @ _heart_vector(rng, times_s, peaks_s)
     if noise_mv > 0:
         eight_mv += rng.normal(0.0, noise_mv, eight_mv.shape)
     step_uv = np.array([2.0, 2.0, 1, 1, 1, 1, 1, 1])[:, None]
@@ -148,7 +150,7 @@ def synthetic_ecg(
     return Ecg.from_eight(eight_uv, fs_hz, inside.tolist())
 
 
-def _beat_times(rng: np.random.Generator, mean_s: float, seconds: float) -> NDArray[np.float64]:
+def beat_times(rng: np.random.Generator, mean_s: float, seconds: float) -> NDArray[np.float64]:
     """R peaks in seconds, from two beats before the recording to two after it.
 
     Breathing (15 a minute) lengthens and shortens the beats by 2 %, chance by 0.7 %.
@@ -166,10 +168,10 @@ def _heart_vector(
 ) -> NDArray[np.float64]:
     """(3, n) mV: the sum of all waves of all beats."""
     lengths_s = np.diff(peaks_s, append=2 * peaks_s[-1] - peaks_s[-2])
-    heart = rng.normal(1.0, 0.04, (len(_WAVES), 1))
-    beats = rng.normal(1.0, 0.02, (len(_WAVES), len(peaks_s)))
+    heart = rng.normal(1.0, 0.04, (len(WAVES), 1))
+    beats = rng.normal(1.0, 0.02, (len(WAVES), len(peaks_s)))
     vector = np.zeros((3, len(times_s)))
-    for wave, sizes in zip(_WAVES, heart * beats, strict=True):
+    for wave, sizes in zip(WAVES, heart * beats, strict=True):
         stretch = np.sqrt(lengths_s) if wave.stretches else np.ones_like(lengths_s)
         for peak_s, size, longer in zip(peaks_s, sizes, stretch, strict=True):
             distance = (times_s - peak_s - wave.delay_s * longer) / (wave.sigma_s * longer)
