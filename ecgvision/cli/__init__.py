@@ -10,6 +10,7 @@ from ecgvision import __version__
 from ecgvision.cli.common import Commands
 from ecgvision.cli.converting import convert
 from ecgvision.cli.datasets import dataset
+from ecgvision.cli.drawing import render, simulate
 from ecgvision.cli.formats import formats
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
@@ -33,3 +34,5 @@ def main() -> None:
 
 for _command in (convert, report, redact, inspect, formats, sample, dataset):
     main.add_command(_command)
+for _command in (render, simulate):
+    dataset.add_command(_command)
