@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -214,7 +215,7 @@ def test_a_cohort_is_drawn_each_in_its_own_format(cohort: Path, tmp_path: Path) 
     assert dataset.about.simulated
     assert dataset.images is not None
     assert dataset.signals is not None
-    table = np.genfromtxt(cohort / "labels.csv", delimiter=",", names=True, dtype=None, encoding="")
+    table = pd.read_csv(cohort / "labels.csv")
     assert dataset.rows["record"].tolist() == table["record"].tolist()
     assert dataset.rows["patient"].tolist() == table["patient"].tolist()
     assert dataset.rows["format"].tolist() == table["format"].tolist()
