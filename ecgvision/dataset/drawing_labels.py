@@ -27,7 +27,9 @@ _BINARY: dict[str, Any] = {"values": "binary"}
 PTBXL_SCHEMA = Schema(
     columns=Keys(record="ecg_id", patient="patient_id", fold="strat_fold"),
     clinical={
-        "age_years": ColumnRule(column="age", replace={"300": 90.0}, title="Age (years)"),
+        "age_years": ColumnRule(
+            column="age", at_least=0, at_most=120, replace={"300": 90.0}, title="Age (years)"
+        ),
         "sex": ColumnRule(**_BINARY, title="Female"),
     },
     labels={

@@ -22,8 +22,9 @@ from ecgvision import __version__
 from ecgvision.dataset.about import DatasetInfo, ImageInfo, SignalInfo
 from ecgvision.dataset.arrays import Spool
 from ecgvision.dataset.drawing import Drawn, DrawOptions, draw_record
+from ecgvision.dataset.folders import check_target
 from ecgvision.dataset.join import LEFT_OUT, LeftOut, left_out_bytes
-from ecgvision.dataset.store import Dataset, write_dataset
+from ecgvision.dataset.store import ABOUT, Dataset, write_dataset
 from ecgvision.errors import EcgVisionError, PageError
 from ecgvision.output import TEMPORARY, make_folder, unwritable
 
@@ -80,6 +81,7 @@ def render(job: RenderJob, tell: Tell) -> Rendered:
     `tell` is called with the number of records that are over, and of all. Raises `RenderError`
     where no page came out, and as `write_dataset` does.
     """
+    check_target(job.folder, ABOUT, job.replace)
     left_out: list[LeftOut] = []
     pages: list[tuple[str, Drawn]] = []
     try:

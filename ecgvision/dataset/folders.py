@@ -19,7 +19,7 @@ def whole_folder(folder: Path, mark: str, *, replace: bool) -> Iterator[Path]:
     `DatasetError` for any other that is not empty, `OutputError` where nothing can be written.
     """
     folder = Path(folder)
-    _check_target(folder, mark, replace)
+    check_target(folder, mark, replace)
     temporary = temporary_beside(folder)
     try:
         make_folder(temporary)
@@ -31,7 +31,8 @@ def whole_folder(folder: Path, mark: str, *, replace: bool) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_target(folder: Path, mark: str, replace: bool) -> None:
+def check_target(folder: Path, mark: str, replace: bool) -> None:
+    """Raise `DatasetError` unless the folder is free, empty, or has `mark` and may be replaced."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     ours = (folder / mark).is_file()

@@ -129,7 +129,7 @@ def _packed(folder: Path) -> tuple[tuple[str, ...], Callable[[str], Ecg]]:
     path = folder / PACKED
     names = _first_column(folder / LABELS)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             delta_uv = file["delta_uv"]
             fs_hz = float(file["fs_hz"]) if "fs_hz" in file else _PACKED_HZ
     except (OSError, ValueError, KeyError, BadZipFile) as error:
@@ -178,7 +178,7 @@ def _first_column(path: Path) -> tuple[str, ...]:
 
 def _read_npz(path: Path) -> Ecg:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             signal_mv = np.asarray(file["signal_mv"], dtype=np.float32)
             leads = [str(lead) for lead in file["leads"]]
             fs_hz = float(file["fs_hz"])

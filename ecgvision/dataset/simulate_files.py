@@ -19,6 +19,7 @@ from ecgvision.dataset.simulate import CohortOptions, simulated_ecgs
 from ecgvision.output import json_bytes, write_files
 from ecgvision.types import LEADS
 
+_EIGHT_ROWS = [LEADS.index(lead) for lead in EIGHT]
 _SCHEMA_TOML = """\
 # A simulated cohort: no patient stands behind it.
 [columns]
@@ -67,35 +68,37 @@ def write_cohort(
     Raises `DatasetError` where something else stands there, `OutputError` where nothing can be
     written.
     """
-    ecgs = list(simulated_ecgs(options))
-    eight = [LEADS.index(lead) for lead in EIGHT]
     how = options.recorded
-    leads8_uv = np.empty((len(ecgs), len(EIGHT), round(how.seconds * how.fs_hz)), np.int16)
-    for number, one in enumerate(ecgs):
-        leads8_uv[number] = np.rint(one.ecg(options).signal_mv[eight] * 1000.0)
-        tell(number + 1, len(ecgs))
-    about = {
-        "kind": "ecgvision-cohort",
-        "version": 1,
-        "simulated": True,
-        "patients": options.patients,
-        "ecgs": len(ecgs),
-        "seed": options.seed,
-        "effect_scar": options.effects.scar,
-        "effect_lvef": options.effects.lvef,
-        "recorded": asdict(how),
-        "versions": {"ecgvision": __version__},
-    }
     with whole_folder(folder, COHORT, replace=replace) as new:
+        ecgs = list(simulated_ecgs(options))
+        leads8_uv = np.empty((len(ecgs), len(EIGHT), round(how.seconds * how.fs_hz)), np.int16)
+        for number, one in enumerate(ecgs):
+            leads8_uv[number] = np.rint(one.ecg(options).signal_mv[_EIGHT_ROWS] * 1000.0)
+            tell(number + 1, len(ecgs))
         write_files(
             {
                 new / PACKED: packed_bytes(leads8_uv, how.fs_hz),
                 new / LABELS: _table_bytes([one.row for one in ecgs]),
                 new / SCHEMA: _SCHEMA_TOML.encode(),
-                new / COHORT: json_bytes(about),
+                new / COHORT: json_bytes(_about(options, len(ecgs))),
             }
         )
     return Cohort(folder, options.patients, len(ecgs))
+
+
+def _about(options: CohortOptions, ecgs: int) -> dict[str, Any]:
+    return {
+        "kind": "ecgvision-cohort",
+        "version": 1,
+        "simulated": True,
+        "patients": options.patients,
+        "ecgs": ecgs,
+        "seed": options.seed,
+        "effect_scar": options.effects.scar,
+        "effect_lvef": options.effects.lvef,
+        "recorded": asdict(options.recorded),
+        "versions": {"ecgvision": __version__},
+    }
 
 
 def _table_bytes(rows: list[dict[str, Any]]) -> bytes:
