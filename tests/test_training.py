@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_a_batch_is_what_lies_at_its_places(tiny: Dataset) -> None:
     assert batch["targets"]["scar"].tolist() == [0.0, 1.0]
     assert batch["clinical"].tolist() == [[0, 0, 1], [1, 0, 0]]
     assert batch["place"].tolist() == [2, 0]
+
+
+def test_examples_travel_by_their_file_not_by_its_pixels(tiny: Dataset) -> None:
+    assert tiny.images is not None
+    examples = Examples(tiny.images, np.array([3, 5]), {"scar": np.ones(2, np.float32)})
+    data = pickle.dumps(examples)
+    assert len(data) < tiny.images.nbytes / 50
+    again = pickle.loads(data)
+    assert torch.equal(again[1]["x"], examples[1]["x"])
+    assert again[1]["targets"]["scar"].tolist() == [1.0]
 
 
 # --- signals ------------------------------------------------------------------------------------
