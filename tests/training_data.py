@@ -24,7 +24,10 @@ TINY = (
 
 
 def tiny_rows(count: int, seed: int = 0) -> pd.DataFrame:
-    """Half training, the rest validation and test; scar and LVEF as the picture shows them."""
+    """Half training, the rest validation and test; a third in the new format.
+
+    Scar and LVEF are as the picture shows them.
+    """
     rng = np.random.default_rng(seed)
     number = np.arange(count)
     scar = (number % 2).astype(float)
@@ -34,7 +37,7 @@ def tiny_rows(count: int, seed: int = 0) -> pd.DataFrame:
             "record": [f"r{k}" for k in number],
             "patient": [f"p{k}" for k in number],
             "source": [f"p{k}.pdf" for k in number],
-            "format": np.where(number // 4 % 2, "philips-tc30", "ge-mac1200"),
+            "format": np.where(number // 16 % 3 == 1, "philips-tc30", "ge-mac1200"),
             "split": np.resize(["train"] * 8 + ["validation"] * 4 + ["test"] * 4, count),
             "age_years": 50 + 20 * scar + rng.normal(0, 3, count),
             "sex": rng.integers(0, 2, count).astype(float),

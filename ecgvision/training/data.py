@@ -51,6 +51,10 @@ class Examples(torch.utils.data.Dataset):  # type: ignore[type-arg,unused-ignore
             batch["clinical"] = torch.from_numpy(self.clinical[chosen])
         return batch
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Loaders in other processes open the file; a memory map would travel by its contents.
+        return _examples, (_by_path(self.source), self.rows, self.targets, self.clinical)
+
     def part(self, places: Rows) -> Examples:
         return Examples(
             self.source,
@@ -58,6 +62,19 @@ class Examples(torch.utils.data.Dataset):  # type: ignore[type-arg,unused-ignore
             {name: values[places] for name, values in self.targets.items()},
             None if self.clinical is None else self.clinical[places],
         )
+
+
+def _by_path(source: NDArray[Any]) -> object:
+    if isinstance(source, np.memmap) and source.filename is not None:
+        return (str(source.filename), source.dtype.str, source.shape, source.offset)
+    return source
+
+
+def _examples(source: Any, *rest: Any) -> Examples:
+    if isinstance(source, tuple):
+        path, dtype, shape, offset = source
+        source = np.memmap(path, dtype, "r", offset, shape)
+    return Examples(source, *rest)
 
 
 class EpochOrder(Sampler[int]):

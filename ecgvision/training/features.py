@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgvision.dataset.clinical import ClinicalImputer
 from ecgvision.dataset.store import Dataset
 from ecgvision.models import MultiTaskNet, load_weights
 from ecgvision.models.weights import weight_bytes
@@ -17,9 +18,6 @@ from ecgvision.training.baselines import fit_majority, fit_xgboost
 from ecgvision.training.data import Examples, Rows, clinical_frame, input_array, targets_of
 from ecgvision.training.recipe import Recipe
 
-if TYPE_CHECKING:
-    from ecgvision.dataset.clinical import ClinicalImputer
-
 CLINICAL, WEIGHTS, MODEL = "clinical.json", "weights.safetensors", "model.json"
 
 
@@ -27,8 +25,6 @@ def fitted_imputer(recipe: Recipe, dataset: Dataset, train: Rows) -> ClinicalImp
     """Fitted on the training rows alone; None where the recipe has no clinical features."""
     if not recipe.clinical:
         return None
-    from ecgvision.dataset.clinical import ClinicalImputer
-
     frame = clinical_frame(recipe.clinical, dataset)
     return ClinicalImputer().fit(frame.iloc[train].reset_index(drop=True))
 
@@ -43,7 +39,11 @@ def clinical_of(
 
 
 def imputed(recipe: Recipe, frame: Any, imputer: ClinicalImputer | None) -> NDArray[np.float32]:
-    """(rows, columns) of a frame of the recipe's clinical columns, as its model takes them."""
+    """(rows, columns) of a frame of the recipe's clinical columns, as its model takes them.
+
+    What is not known is filled in everywhere by what was learnt on the training rows: the study
+    did so in training alone, where its test data were complete; a network needs a number.
+    """
     keeps_unknown = recipe.kind == "deep" and recipe.model.unknown == "category"
     if imputer is not None and not keeps_unknown:
         frame = imputer.transform(frame)

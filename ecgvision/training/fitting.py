@@ -90,13 +90,11 @@ def fit(
                 # Lightning would train one epoch more.
                 _restore(state, net, history, clock, averaging)
             else:
-                trainer.fit(module, ckpt_path=last, weights_only=True)
+                _train(trainer, module, ckpt_path=last, weights_only=True)
         else:
-            trainer.fit(module)
+            _train(trainer, module)
     if not is_first_process():
         return None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     kept = _best_weights(net, recipe, averaging, checkpoints / BEST, train, validation, fs_hz)
     best = min(history.rows, key=lambda row: row["validation_loss"])
     figures = {
@@ -107,6 +105,13 @@ def fit(
         **clock.told(),
     }
     return Fitted(net, kept[0], figures)
+
+
+def _train(trainer: Any, module: MultiTaskModule, **options: Any) -> None:
+    try:
+        trainer.fit(module, **options)
+    except SystemExit as error:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from error
 
 
 def _first_averaged(how: TrainingSettings) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgvision.dataset.clinical import ClinicalImputer
 from ecgvision.dataset.predictions import Predictions
 from ecgvision.dataset.store import Dataset
 from ecgvision.models import MultiTaskNet, load_weights
@@ -25,9 +26,6 @@ from ecgvision.training.features import (
     fs_of,
 )
 from ecgvision.training.recipe import Recipe, read_recipe
-
-if TYPE_CHECKING:
-    from ecgvision.dataset.clinical import ClinicalImputer
 
 _RECIPE = "recipe.toml"
 
@@ -66,9 +64,7 @@ def run_imputer(recipe: Recipe, run: Path) -> ClinicalImputer | None:
     """The imputer of a run that has one; raises `TrainingError` where its file is missing."""
     if not recipe.clinical or recipe.kind == "majority":
         return None
-    from ecgvision.dataset.clinical import ClinicalImputer
-
-    return ClinicalImputer.from_json(_text(run / CLINICAL))
+    return ClinicalImputer.from_json(_text(run / CLINICAL), f"{run.name}/{CLINICAL}")
 
 
 def _model(run: Path) -> dict[str, Any]:
