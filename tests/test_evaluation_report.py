@@ -279,7 +279,9 @@ def test_groups_with_too_few_cases_get_no_figure(make_data: MakeData) -> None:
     assert math.isnan(women["auc"])
     assert str(women["note"]).startswith("too few: 0 positive")
     unknown = only(found.tables.where("groups", group="sex", value="not known"))
-    assert "too few" in str(unknown["note"])
+    # Patients 2 and 3, each in both formats: patients count, not rows.
+    assert unknown["n"] == 4
+    assert str(unknown["note"]).startswith("too few: 1 positive and 1 negative patients")
     men = only(found.tables.where("groups", group="sex", value="male"))
     chosen, truth = truth_of(data, "scar", split="test", sex=0.0)
     expected = metrics.roc_auc_score(truth, one.predictions.scores["scar"][chosen])

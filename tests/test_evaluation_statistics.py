@@ -189,6 +189,15 @@ def test_a_patient_may_have_positive_and_negative_ecgs() -> None:
     assert wide > 280
 
 
+def test_the_same_ecg_twice_tells_nothing_new() -> None:
+    labels, scores = sample(2)
+    twice = delong(np.tile(labels, 2), np.tile(scores, 2), np.tile(np.arange(labels.size), 2))
+    once_only = delong(labels, scores)
+    assert (twice.low, twice.high) == pytest.approx((once_only.low, once_only.high))
+    naive = delong(np.tile(labels, 2), np.tile(scores, 2))
+    assert naive.high - naive.low < 0.72 * (once_only.high - once_only.low)
+
+
 def test_single_patients_change_nothing() -> None:
     labels, scores = sample(2)
     alone = delong(labels, scores, [f"p{k}" for k in range(labels.size)])
@@ -241,6 +250,12 @@ def test_draws_keep_both_classes_whole_patients_and_their_seed() -> None:
     assert (weights[:, 3] + weights[:, 4] == 2).all()
     assert (replicates({"x": watch}, labels, patients, draws=50, seed=1)["x"] == first).all()
     assert (replicates({"x": watch}, labels, draws=9, seed=2)["x"] == 2).all()
+
+
+def test_draws_that_do_not_differ_make_no_interval() -> None:
+    """Also where they differ by rounding, as the Brier score of a constant does."""
+    drawn = replicates({"brier": mean_of([0.07, 0.07, 0.53])}, [0, 0, 1], draws=100)["brier"]
+    assert not percentile(0.223, drawn, "").has_interval
 
 
 def test_draws_that_do_not_fit_into_memory_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

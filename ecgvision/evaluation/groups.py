@@ -91,7 +91,7 @@ def _place(name: str, order: list[str]) -> int:
 
 def _figures(sample: Sample, answer: Answers, inside: NDArray[np.bool_]) -> Row:
     truth, scores = sample.truth[inside], answer.test[inside]
-    why = too_few(truth, FEWEST)
+    why = too_few(truth, sample.patients[inside], FEWEST)
     if why:
         return {"note": why}
     found = delong(truth, scores, sample.patients[inside])

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 VALIDATION, TEST = "validation", "test, as in the study"
 FEWEST = 10
-"""Positives and negatives that a part of the rows must have for any figure of it."""
+"""Positive and negative patients that a part of the rows must have for any figure of it."""
 
 _GRID = np.linspace(0, 1, 101)
 
@@ -79,7 +79,7 @@ class Sample:
     @property
     def too_few(self) -> str:
         """Why this sample gets no figures, or nothing."""
-        return too_few(self.truth, self.fewest)
+        return too_few(self.truth, self.patients, self.fewest)
 
     def seed(self, seed: int) -> tuple[int, ...]:
         """The draws of a sample do not depend on which others there are."""
@@ -97,12 +97,13 @@ def counted(truth: NDArray[np.float64], patients: NDArray[np.str_]) -> Row:
     }
 
 
-def too_few(truth: NDArray[np.float64], fewest: int) -> str:
-    positive = int((truth == 1).sum())
-    if min(positive, truth.size - positive) >= fewest:
+def too_few(truth: NDArray[np.float64], patients: NDArray[np.str_], fewest: int) -> str:
+    """Why these rows get no figures, or nothing: patients count, not their rows."""
+    positive, negative = (int(np.unique(patients[truth == kind]).size) for kind in (1, 0))
+    if min(positive, negative) >= fewest:
         return ""
     return (
-        f"too few: {positive:,} positive and {truth.size - positive:,} negative, "
+        f"too few: {positive:,} positive and {negative:,} negative patients, "
         f"{fewest} of each are needed"
     )
 
@@ -206,7 +207,8 @@ def _comparisons(sample: Sample) -> list[Row]:
     found = [compare(sample.truth, a.test, b.test, sample.patients) for a, b in pairs]
     adjusted = holm([one.p for one in found])
     counted_tests = int(np.isfinite(adjusted).sum())
-    correction = f"Holm, {counted_tests} tests of this task on these rows"
+    tests = "1 test" if counted_tests == 1 else f"{counted_tests} tests"
+    correction = f"Holm, {tests} of this task on these rows"
     return [
         {
             "task": sample.task,

@@ -413,6 +413,8 @@ def _methods(names: Sequence[str]) -> str:
 
 def _parted(text: str) -> Markup:
     """A figure and its interval, which may come on two lines but does not break itself."""
+    if not text:
+        return Markup('<span class="interval">none</span>')
     value, bracket, interval = text.partition(" (")
     if not bracket:
         return Markup("{}").format(text)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Statistic = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
 """Takes how often each example was drawn, (draws, n), and gives a figure for each draw."""
 
+_SAME = 1e-12  # less than this is rounding
 _CELLS = 4_000_000  # draws times examples that are in memory at once
 
 
@@ -46,7 +47,9 @@ def percentile(value: float, drawn: ArrayLike, method: str, *, level: float = LE
     """The interval between percentiles of the draws (Efron 1981), around the figure itself."""
     known = np.asarray(drawn, np.float64)
     known = known[np.isfinite(known)]
-    if not known.size or known.min() == known.max():
+    if not known.size:
+        return Estimate(value, method=method, note="there is none in any draw")
+    if np.ptp(known) < _SAME:
         return Estimate(value, method=method, note="the draws do not differ")
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), method)
