@@ -74,7 +74,9 @@ def s3() -> Iterator[Any]:
     log = subprocess.DEVNULL
     with (
         pytest.MonkeyPatch.context() as patch,
-        subprocess.Popen(started, stdin=-1, stdout=-1, stderr=log, text=True) as server,
+        subprocess.Popen(
+            started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as server,
     ):
         assert server.stdout is not None
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{int(server.stdout.readline())}")

@@ -129,7 +129,9 @@ def killed(source: str, out: str, after: int) -> None:
     """Start a run of two workers, and kill it when there are so many pages."""
     command = [sys.executable, "-m", "ecgvision", "convert", source, "--format", "philips"]
     process = subprocess.Popen(
-        [*command, "-o", out, "--workers", "2"], stdout=-3, stderr=-3, start_new_session=True
+        [*command, "-o", out, "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: finished(out) >= after, process)
     process.kill()

@@ -57,6 +57,7 @@ pytestmark = [
         ("zip://a.pdf::s3://ecg/a.zip", "out", 2, "chains of URLs"),
         ("nosuch://ecg/in", "out", 2, "no kind of store that fsspec knows"),
         ("s3://", "out", 2, "names nothing"),
+        ("http://127.0.0.1:9/", "out", 2, "names no file"),
         ("s3://ecg/a//b.pdf", "out", 2, "has a part that is empty"),
         ("s3://ecg/fails/in", "s3://ecg/fails/../out", 2, "made of dots"),
         (

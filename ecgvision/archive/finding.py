@@ -235,5 +235,7 @@ def _check_columns(told: str, names: Iterable[str]) -> None:
 
 
 def _unusable(told: str, error: Exception) -> UsageError:
+    if isinstance(error, FileNotFoundError):
+        return UsageError(f"--list {told!r} does not exist; check the path")
     reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
     return UsageError(f"cannot read the list {told!r}: {reason}")

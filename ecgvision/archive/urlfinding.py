@@ -20,6 +20,8 @@ def in_store(place: Place, out: Place | None) -> Iterator[Found]:
     skipped = out.path if out is not None and out.store == store else None
     try:
         if store.scheme in WEB:  # what lies there is only known once it is asked for
+            if not path.name:
+                raise UsageError(f"{place.told!r} names no file; name one")
             yield Found(path, Path(), store.whole(path), at=store)
             return
         kind = _kind(store, path)
