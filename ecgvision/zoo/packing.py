@@ -22,7 +22,7 @@ from ecgvision.output import json_bytes
 from ecgvision.tasks import Task
 from ecgvision.zoo.card import Card, card_text, read_card
 from ecgvision.zoo.catalogue import ENTRY, read_entry
-from ecgvision.zoo.entry import Entry, ModelFile, ModelTask
+from ecgvision.zoo.entry import Entry, ImageStyle, ModelFile, ModelTask
 
 RECIPE, ABOUT, WEIGHTS, CLINICAL = "recipe.toml", "run.json", "weights.safetensors", "clinical.json"
 CONFIG, README = "config.json", "README.md"
@@ -54,19 +54,23 @@ _RECIPE_KEYS: Mapping[str, Any] = {
     "training": _TABLE,
 }  # fmt: skip
 _RUN_KEYS: Mapping[str, Any] = {
-    **dict.fromkeys(("kind", "status", "started", "precision"), _VALUE),
-    **dict.fromkeys(("version", "seed", "wall_s", "epochs", "best_epoch"), _NUMBER),
+    **dict.fromkeys(("kind", "status", "started", "precision", "weights_of"), _VALUE),
+    **dict.fromkeys(("version", "seed", "starts", "wall_s"), _NUMBER),
+    **dict.fromkeys(("epochs", "best_epoch", "steps"), _NUMBER),
+    **dict.fromkeys(("validation_loss_best", "validation_loss_average"), _NUMBER),
     **dict.fromkeys(("examples_per_s", "waiting_share"), _NUMBER),
     "recipe": dict.fromkeys(("id", "title", "kind"), _VALUE),
     "data": {
         **dict.fromkeys(("name", "simulated", "sha256"), _VALUE),
+        "image": dict.fromkeys(("style", "height_px", "width_px", "px_per_mm"), _VALUE),
+        "signal": dict.fromkeys(("fs_hz", "leads", "samples"), _VALUE),
         "rows": dict.fromkeys(("train", "validation", "test", "excluded"), _NUMBER),
     },
     "start": dict.fromkeys(("recipe", "sha256"), _VALUE),
     "code": dict.fromkeys(("version", "sha256"), _VALUE),
     "environment": {
         **dict.fromkeys(("python", "system", "gpus"), _VALUE),
-        "cores": _NUMBER,
+        **dict.fromkeys(("cores", "threads"), _NUMBER),
         "packages": _TABLE,
     },
     "sha256": {WEIGHTS: _VALUE},
@@ -286,7 +290,9 @@ def _entry(recipe: Mapping[str, Any], about: Mapping[str, Any], card: Path, writ
     except ValidationError as error:
         raise PackingError(f"{RECIPE}: tasks: {error.errors()[0]['msg']}") from error
     if not path.is_file():
-        return _from_recipe(recipe, asked, simulated, card, written)
+        image = about.get("data", {}).get("image") or {}
+        style = {key: image.get(key) for key in ImageStyle.model_fields}
+        return _from_recipe(recipe, asked, style, simulated, card, written)
     entry = read_entry(path)
     for key, due, found in (
         ("recipe", recipe.get("id"), entry.recipe),
@@ -305,7 +311,12 @@ def _entry(recipe: Mapping[str, Any], about: Mapping[str, Any], card: Path, writ
 
 
 def _from_recipe(
-    recipe: Mapping[str, Any], asked: list[Task], simulated: bool, card: Path, written: Card
+    recipe: Mapping[str, Any],
+    asked: list[Task],
+    style: Mapping[str, Any],
+    simulated: bool,
+    card: Path,
+    written: Card,
 ) -> Entry:
     if not written.licence:
         raise PackingError(
@@ -324,6 +335,7 @@ def _from_recipe(
                 "tasks": tasks,
                 "input": recipe.get("input", "image"),
                 "formats": recipe.get("formats", ()),
+                "image": style if style["style"] else None,
                 "simulated": simulated,
                 "licence": written.licence,
                 "datasets": written.datasets,

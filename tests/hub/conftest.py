@@ -178,6 +178,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 "name": "cohort",
                 "simulated": False,
                 "sha256": "ab" * 32,
+                "image": {"style": "canonical", "height_px": 64, "width_px": 64, "px_per_mm": None},
+                "signal": None,
                 "rows": {"train": 8, "validation": 2},
             },
             "seed": 1,

@@ -90,6 +90,8 @@ def test_a_pushed_run_can_be_pulled_by_what_the_push_prints(
     assert entry == pushed.entry
     assert entry.hub is not None
     assert (entry.hub.revision, entry.hub.tag) == (pushed.commit, "v1")
+    assert entry.image is not None
+    assert (entry.image.style, entry.image.height_px) == ("canonical", 64)
     pulled = Hub(server.url, tmp_path / "another").pull(entry)
     assert pulled["weights.safetensors"].read_bytes() == WEIGHTS
     by_tag = Hub(server.url, tmp_path / "third").pull(entry, "v1")
@@ -214,10 +216,11 @@ def test_the_card_s_head_is_made_from_the_entry(make_run: MakeRun, card: Path) -
     data = made.data
     assert (data.license, data.library_name) == ("apache-2.0", "ecgvision")
     assert data.datasets == ["ptb-xl"]
-    assert data.metrics == ["auc"]
+    assert data.metrics == ["roc_auc"]
     assert {"ecg", "my-tag"} <= set(data.tags)
     (result,) = data.eval_results
-    assert (result.metric_value, result.dataset_name) == (0.75, "cohort, 2016")
+    assert (result.metric_type, result.metric_value) == ("roc_auc", 0.75)
+    assert result.dataset_name == "cohort, 2016"
     assert result.metric_name == "lvef auc, 95% CI 0.700 to 0.800 (DeLong)"
 
 
