@@ -88,6 +88,9 @@ def server(
     # As it would be, had HF_ENDPOINT been set when the client was imported.
     hosts = frozenset({*getattr(constants, "HF_URL_HOSTS", ()), "127.0.0.1"})
     monkeypatch.setattr(constants, "HF_URL_HOSTS", hosts, raising=False)
+    # This machine may be busy; what is dead is tested with the client's own limits.
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 60)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 60)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
