@@ -35,6 +35,7 @@ ROLES = {
 }
 """All files that a repository of ours has, with their roles."""
 
+_ONNX = tuple(name for name in ROLES if name.endswith(".onnx"))
 # Read, so that parts of them go up in config.json.
 _READ = {RECIPE, ABOUT, CLINICAL}
 # A run has these as well; they stay.
@@ -78,6 +79,8 @@ _RUN_KEYS: Mapping[str, Any] = {
 
 # A path of some machine: from a root, a home, a drive or a share.
 _PATH = re.compile(r"""(?:^|[\s"'=:(\[])(?:/[\w.]|~[/\\]|[A-Za-z]:[\\/]|\\\\)|file:""")
+# Exporters note in ONNX files from which lines of which files each node came.
+_TRACES = (b'File "', b"site-packages", b"/home/", b"/Users/", b"\\Users\\")
 # Longer ones are no settings, nor a fit's coefficients: they may hold something of each patient.
 _LONGEST = 64
 
@@ -145,9 +148,7 @@ def pack(run: Path, card: Path) -> Pack:
         CONFIG: json_bytes(config),
         WEIGHTS: _weights(run / WEIGHTS, about),
     }
-    files |= {
-        name: (run / name).read_bytes() for name in ROLES if name not in files and _is(run / name)
-    }
+    files |= {name: _onnx(run / name) for name in _ONNX if _is(run / name)}
     return Pack(files, entry, tuple(left_out))
 
 
@@ -163,7 +164,7 @@ def _check_names(run: Path) -> None:
         if not _is(run / name):
             more = "; only networks go to the Hub" if name == WEIGHTS else ""
             raise PackingError(f"{run.name}: expected {name}, found none{more}")
-    others = sorted(found - _READ - _STAY - {WEIGHTS, "model.onnx", "model-int8.onnx"})
+    others = sorted(found - _READ - _STAY - {WEIGHTS, *_ONNX})
     if others:
         raise PackingError(
             f"{run.name}: expected the files of a run alone, found {', '.join(others)}; weights go "
@@ -199,6 +200,19 @@ def _weights(path: Path, about: Mapping[str, Any]) -> bytes:
         raise PackingError(
             f"{name}: expected SHA-256 {str(due)[:12]}, as {ABOUT} has it, found {digest[:12]}; "
             "these are not the weights of this run"
+        )
+    return data
+
+
+def _onnx(path: Path) -> bytes:
+    name, data = f"{path.parent.name}/{path.name}", path.read_bytes()
+    if not data.startswith(b"\x08"):  # the version, which ONNX files begin with
+        raise PackingError(f"{name}: expected ONNX, found something else; export it anew")
+    trace = next((one.decode() for one in _TRACES if one in data), None)
+    if trace is not None:
+        raise PackingError(
+            f"{name}: expected no path of this machine, found {trace!r}; export it without the "
+            "exporter's stack traces (metadata_props and doc_string of its nodes)"
         )
     return data
 

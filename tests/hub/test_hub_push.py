@@ -183,6 +183,17 @@ def test_weights_of_another_run_or_with_notes_are_refused(make_run: MakeRun, car
         pack(run, card)
 
 
+def test_onnx_is_onnx_and_tells_no_path(make_run: MakeRun, card: Path) -> None:
+    run = make_run()
+    (run / "model.onnx").write_bytes(pickle.dumps([1]))
+    with pytest.raises(PackingError, match=r"model\.onnx: expected ONNX"):
+        pack(run, card)
+    traced = b'\x08\x09 stack_trace File "/opt/net.py", line 3'
+    (run / "model.onnx").write_bytes(traced)
+    with pytest.raises(PackingError, match=r"model\.onnx: expected no path .*stack traces"):
+        pack(run, card)
+
+
 def test_a_link_is_not_followed(make_run: MakeRun, card: Path, tmp_path: Path) -> None:
     run = make_run()
     (run / "weights.safetensors").rename(tmp_path / "elsewhere")
@@ -299,8 +310,8 @@ def test_onnx_goes_up_and_goes_when_a_version_has_none(
     server: HubServer, hub: Hub, name: str, make_run: MakeRun, card: Path
 ) -> None:
     run = make_run()
-    (run / "model.onnx").write_bytes(b"onnx")
-    (run / "model-int8.onnx").write_bytes(b"int8")
+    (run / "model.onnx").write_bytes(b"\x08\x09onnx")
+    (run / "model-int8.onnx").write_bytes(b"\x08\x09int8")
     entry = push(hub, pack(run, card), name).entry
     roles = {file.name: file.role for file in entry.files}
     assert (roles["model.onnx"], roles["model-int8.onnx"]) == ("onnx", "onnx-int8")
