@@ -16,6 +16,9 @@ from ecgvision.zoo.entry import Entry, Metric
 _THEIRS = ("language", "tags")
 _TAGS = ("ecg", "electrocardiogram", "medical", "research-only", "safetensors")
 
+# What the Hub calls metrics otherwise than we do.
+_METRICS = {"auc": "roc_auc", "brier": "brier_score", "sensitivity": "recall"}
+
 
 class CardError(EcgVisionError):
     """A card cannot be read; the message names the file."""
@@ -72,7 +75,7 @@ def card_text(entry: Entry, card: Card) -> str:
     if entry.input == "image":
         told["pipeline_tag"] = "image-classification"
     if entry.metrics:
-        told["metrics"] = sorted({metric.name for metric in entry.metrics})
+        told["metrics"] = sorted({_hub_name(metric) for metric in entry.metrics})
         told["model_name"] = entry.title
         told["eval_results"] = [_result(entry, metric) for metric in entry.metrics]
     return f"---\n{ModelCardData(**told).to_yaml()}\n---\n\n{card.text}\n"
@@ -88,10 +91,14 @@ def _result(entry: Entry, metric: Metric) -> EvalResult:
         dataset_type="simulated" if entry.simulated else "other",
         dataset_name=metric.test_set,
         dataset_config=metric.format or None,
-        metric_type=metric.name,
+        metric_type=_hub_name(metric),
         metric_name=f"{metric.task} {metric.name}, {interval} ({metric.interval})",
         metric_value=metric.value,
     )
+
+
+def _hub_name(metric: Metric) -> str:
+    return _METRICS.get(metric.name, metric.name)
 
 
 def _listed(value: Any) -> Sequence[str]:

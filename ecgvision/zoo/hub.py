@@ -22,9 +22,10 @@ from ecgvision.zoo.entry import Entry, HubPlace, ModelFile
 from ecgvision.zoo.errors import HubError, hub_errors, offline, unreachable
 
 # An endpoint that answers nothing within these is taken for dead: the client alone would try for
-# half a minute. The second is for looking up its name as well, which no other limit holds for.
+# half a minute.
 _ANSWER_S = 4.0
-_REACH_S = 4.5
+# Looking up its name has no limit of its own.
+_LOOK_UP_S = 0.5
 # A line that broke is taken up again: clients of 2.x do so within a call, those of 1.x in the next.
 _TRIES = 3
 _BROKEN = ("ReadError", "RemoteProtocolError")
@@ -144,7 +145,10 @@ class Hub:
     # --- reaching -----------------------------------------------------------------------------
 
     def reach(self) -> None:
-        """Return once the Hub has answered anything; raises `HubError` within five seconds."""
+        """Return once the Hub has answered anything; raises `HubError` within five seconds.
+
+        On slow networks `HF_HUB_ETAG_TIMEOUT` gives it longer.
+        """
         if constants.HF_HUB_OFFLINE:
             raise offline(self.cache)
         if not self.endpoint.startswith(("https://", "http://")):
@@ -152,19 +156,22 @@ class Hub:
                 f"HF_ENDPOINT is {self.endpoint!r}: expected an address that begins with https://",
                 "hub-unreachable",
             )
+        answer_s = _ANSWER_S
+        if constants.HF_HUB_ETAG_TIMEOUT != constants.DEFAULT_ETAG_TIMEOUT:
+            answer_s = float(constants.HF_HUB_ETAG_TIMEOUT)
         failed: list[BaseException] = []
 
         def ask() -> None:
             try:
-                get_session().head(self.endpoint, timeout=_ANSWER_S, follow_redirects=False)
+                get_session().head(self.endpoint, timeout=answer_s, follow_redirects=False)
             except Exception as error:  # handed on to the caller's thread
                 failed.append(error)
 
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
-        asking.join(_REACH_S)
+        asking.join(answer_s + _LOOK_UP_S)
         if asking.is_alive():
-            raise unreachable(self.endpoint, self.cache, f"no answer within {_REACH_S:g} s")
+            raise unreachable(self.endpoint, self.cache, f"no answer within {answer_s:g} s")
         with hub_errors(self.endpoint, self.cache, self.endpoint):
             for error in failed:
                 raise error

@@ -22,7 +22,7 @@ from ecgvision.output import json_bytes
 from ecgvision.tasks import Task
 from ecgvision.zoo.card import Card, card_text, read_card
 from ecgvision.zoo.catalogue import ENTRY, read_entry
-from ecgvision.zoo.entry import Entry, ModelFile, ModelTask
+from ecgvision.zoo.entry import Entry, ImageStyle, ModelFile, ModelTask
 
 RECIPE, ABOUT, WEIGHTS, CLINICAL = "recipe.toml", "run.json", "weights.safetensors", "clinical.json"
 CONFIG, README = "config.json", "README.md"
@@ -35,6 +35,7 @@ ROLES = {
 }
 """All files that a repository of ours has, with their roles."""
 
+_ONNX = tuple(name for name in ROLES if name.endswith(".onnx"))
 # Read, so that parts of them go up in config.json.
 _READ = {RECIPE, ABOUT, CLINICAL}
 # A run has these as well; they stay.
@@ -54,19 +55,23 @@ _RECIPE_KEYS: Mapping[str, Any] = {
     "training": _TABLE,
 }  # fmt: skip
 _RUN_KEYS: Mapping[str, Any] = {
-    **dict.fromkeys(("kind", "status", "started", "precision"), _VALUE),
-    **dict.fromkeys(("version", "seed", "wall_s", "epochs", "best_epoch"), _NUMBER),
+    **dict.fromkeys(("kind", "status", "started", "precision", "weights_of"), _VALUE),
+    **dict.fromkeys(("version", "seed", "starts", "wall_s"), _NUMBER),
+    **dict.fromkeys(("epochs", "best_epoch", "steps"), _NUMBER),
+    **dict.fromkeys(("validation_loss_best", "validation_loss_average"), _NUMBER),
     **dict.fromkeys(("examples_per_s", "waiting_share"), _NUMBER),
     "recipe": dict.fromkeys(("id", "title", "kind"), _VALUE),
     "data": {
         **dict.fromkeys(("name", "simulated", "sha256"), _VALUE),
+        "image": dict.fromkeys(("style", "height_px", "width_px", "px_per_mm"), _VALUE),
+        "signal": dict.fromkeys(("fs_hz", "leads", "samples"), _VALUE),
         "rows": dict.fromkeys(("train", "validation", "test", "excluded"), _NUMBER),
     },
     "start": dict.fromkeys(("recipe", "sha256"), _VALUE),
     "code": dict.fromkeys(("version", "sha256"), _VALUE),
     "environment": {
         **dict.fromkeys(("python", "system", "gpus"), _VALUE),
-        "cores": _NUMBER,
+        **dict.fromkeys(("cores", "threads"), _NUMBER),
         "packages": _TABLE,
     },
     "sha256": {WEIGHTS: _VALUE},
@@ -74,6 +79,8 @@ _RUN_KEYS: Mapping[str, Any] = {
 
 # A path of some machine: from a root, a home, a drive or a share.
 _PATH = re.compile(r"""(?:^|[\s"'=:(\[])(?:/[\w.]|~[/\\]|[A-Za-z]:[\\/]|\\\\)|file:""")
+# Exporters note in ONNX files from which lines of which files each node came.
+_TRACES = (b'File "', b"site-packages", b"/home/", b"/Users/", b"\\Users\\")
 # Longer ones are no settings, nor a fit's coefficients: they may hold something of each patient.
 _LONGEST = 64
 
@@ -141,9 +148,7 @@ def pack(run: Path, card: Path) -> Pack:
         CONFIG: json_bytes(config),
         WEIGHTS: _weights(run / WEIGHTS, about),
     }
-    files |= {
-        name: (run / name).read_bytes() for name in ROLES if name not in files and _is(run / name)
-    }
+    files |= {name: _onnx(run / name) for name in _ONNX if _is(run / name)}
     return Pack(files, entry, tuple(left_out))
 
 
@@ -159,7 +164,7 @@ def _check_names(run: Path) -> None:
         if not _is(run / name):
             more = "; only networks go to the Hub" if name == WEIGHTS else ""
             raise PackingError(f"{run.name}: expected {name}, found none{more}")
-    others = sorted(found - _READ - _STAY - {WEIGHTS, "model.onnx", "model-int8.onnx"})
+    others = sorted(found - _READ - _STAY - {WEIGHTS, *_ONNX})
     if others:
         raise PackingError(
             f"{run.name}: expected the files of a run alone, found {', '.join(others)}; weights go "
@@ -195,6 +200,19 @@ def _weights(path: Path, about: Mapping[str, Any]) -> bytes:
         raise PackingError(
             f"{name}: expected SHA-256 {str(due)[:12]}, as {ABOUT} has it, found {digest[:12]}; "
             "these are not the weights of this run"
+        )
+    return data
+
+
+def _onnx(path: Path) -> bytes:
+    name, data = f"{path.parent.name}/{path.name}", path.read_bytes()
+    if not data.startswith(b"\x08"):  # the version, which ONNX files begin with
+        raise PackingError(f"{name}: expected ONNX, found something else; export it anew")
+    trace = next((one.decode() for one in _TRACES if one in data), None)
+    if trace is not None:
+        raise PackingError(
+            f"{name}: expected no path of this machine, found {trace!r}; export it without the "
+            "exporter's stack traces (metadata_props and doc_string of its nodes)"
         )
     return data
 
@@ -286,7 +304,9 @@ def _entry(recipe: Mapping[str, Any], about: Mapping[str, Any], card: Path, writ
     except ValidationError as error:
         raise PackingError(f"{RECIPE}: tasks: {error.errors()[0]['msg']}") from error
     if not path.is_file():
-        return _from_recipe(recipe, asked, simulated, card, written)
+        image = about.get("data", {}).get("image") or {}
+        style = {key: image.get(key) for key in ImageStyle.model_fields}
+        return _from_recipe(recipe, asked, style, simulated, card, written)
     entry = read_entry(path)
     for key, due, found in (
         ("recipe", recipe.get("id"), entry.recipe),
@@ -305,7 +325,12 @@ def _entry(recipe: Mapping[str, Any], about: Mapping[str, Any], card: Path, writ
 
 
 def _from_recipe(
-    recipe: Mapping[str, Any], asked: list[Task], simulated: bool, card: Path, written: Card
+    recipe: Mapping[str, Any],
+    asked: list[Task],
+    style: Mapping[str, Any],
+    simulated: bool,
+    card: Path,
+    written: Card,
 ) -> Entry:
     if not written.licence:
         raise PackingError(
@@ -324,6 +349,7 @@ def _from_recipe(
                 "tasks": tasks,
                 "input": recipe.get("input", "image"),
                 "formats": recipe.get("formats", ()),
+                "image": style if style["style"] else None,
                 "simulated": simulated,
                 "licence": written.licence,
                 "datasets": written.datasets,

@@ -88,6 +88,9 @@ def server(
     # As it would be, had HF_ENDPOINT been set when the client was imported.
     hosts = frozenset({*getattr(constants, "HF_URL_HOSTS", ()), "127.0.0.1"})
     monkeypatch.setattr(constants, "HF_URL_HOSTS", hosts, raising=False)
+    # This machine may be busy; what is dead is tested with the client's own limits.
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 60)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 60)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
@@ -178,6 +181,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 "name": "cohort",
                 "simulated": False,
                 "sha256": "ab" * 32,
+                "image": {"style": "canonical", "height_px": 64, "width_px": 64, "px_per_mm": None},
+                "signal": None,
                 "rows": {"train": 8, "validation": 2},
             },
             "seed": 1,

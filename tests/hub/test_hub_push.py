@@ -90,6 +90,8 @@ def test_a_pushed_run_can_be_pulled_by_what_the_push_prints(
     assert entry == pushed.entry
     assert entry.hub is not None
     assert (entry.hub.revision, entry.hub.tag) == (pushed.commit, "v1")
+    assert entry.image is not None
+    assert (entry.image.style, entry.image.height_px) == ("canonical", 64)
     pulled = Hub(server.url, tmp_path / "another").pull(entry)
     assert pulled["weights.safetensors"].read_bytes() == WEIGHTS
     by_tag = Hub(server.url, tmp_path / "third").pull(entry, "v1")
@@ -181,6 +183,17 @@ def test_weights_of_another_run_or_with_notes_are_refused(make_run: MakeRun, car
         pack(run, card)
 
 
+def test_onnx_is_onnx_and_tells_no_path(make_run: MakeRun, card: Path) -> None:
+    run = make_run()
+    (run / "model.onnx").write_bytes(pickle.dumps([1]))
+    with pytest.raises(PackingError, match=r"model\.onnx: expected ONNX"):
+        pack(run, card)
+    traced = b'\x08\x09 stack_trace File "/opt/net.py", line 3'
+    (run / "model.onnx").write_bytes(traced)
+    with pytest.raises(PackingError, match=r"model\.onnx: expected no path .*stack traces"):
+        pack(run, card)
+
+
 def test_a_link_is_not_followed(make_run: MakeRun, card: Path, tmp_path: Path) -> None:
     run = make_run()
     (run / "weights.safetensors").rename(tmp_path / "elsewhere")
@@ -214,10 +227,11 @@ def test_the_card_s_head_is_made_from_the_entry(make_run: MakeRun, card: Path) -
     data = made.data
     assert (data.license, data.library_name) == ("apache-2.0", "ecgvision")
     assert data.datasets == ["ptb-xl"]
-    assert data.metrics == ["auc"]
+    assert data.metrics == ["roc_auc"]
     assert {"ecg", "my-tag"} <= set(data.tags)
     (result,) = data.eval_results
-    assert (result.metric_value, result.dataset_name) == (0.75, "cohort, 2016")
+    assert (result.metric_type, result.metric_value) == ("roc_auc", 0.75)
+    assert result.dataset_name == "cohort, 2016"
     assert result.metric_name == "lvef auc, 95% CI 0.700 to 0.800 (DeLong)"
 
 
@@ -296,8 +310,8 @@ def test_onnx_goes_up_and_goes_when_a_version_has_none(
     server: HubServer, hub: Hub, name: str, make_run: MakeRun, card: Path
 ) -> None:
     run = make_run()
-    (run / "model.onnx").write_bytes(b"onnx")
-    (run / "model-int8.onnx").write_bytes(b"int8")
+    (run / "model.onnx").write_bytes(b"\x08\x09onnx")
+    (run / "model-int8.onnx").write_bytes(b"\x08\x09int8")
     entry = push(hub, pack(run, card), name).entry
     roles = {file.name: file.role for file in entry.files}
     assert (roles["model.onnx"], roles["model-int8.onnx"]) == ("onnx", "onnx-int8")
