@@ -33,7 +33,7 @@ from quality_pages import (
 )
 
 from ecgvision.quality import Quality, assess
-from ecgvision.quality.thresholds import TEMPO_HIGH, TEMPO_LOW, thresholds_for
+from ecgvision.quality.thresholds import STRIP_UNLIKE, TEMPO_HIGH, TEMPO_LOW, thresholds_for
 from ecgvision.recording import Calibration, Recording, ScaleSource
 from ecgvision.types import LEADS, Layout, Notice
 
@@ -119,6 +119,7 @@ def severity(quality: Quality, layout: Layout) -> float:
         (measures["limb_left_over"] or 0.0) / level.physics,
         (measures["limb_margin"] or 0.0) / level.limb,
         (measures["limb_kept_margin"] or 0.0) / level.limb_kept,
+        max(measures["strip_unlike"].values(), default=0.0) / STRIP_UNLIKE,
         # These scores run below 0 too: so that 1 is the threshold and all keep their order.
         float(np.exp(margin - level.arrangement)),
         pace / TEMPO_HIGH if pace > 0 else pace / TEMPO_LOW,

@@ -181,15 +181,15 @@ def _suits(order: Sequence[int], together: Sequence[Together]) -> bool:
         leads = [row.lead for row in rows.rows]
         projector = off_plane(leads)
         boxes = {row.lead: at for at, row in enumerate(rows.rows) if not row.rhythm_strip}
-        places = [
-            at if row.rhythm_strip else boxes.get(LEADS[order[LEADS.index(row.lead)]])
-            for at, row in enumerate(rows.rows)
-        ]
-        if None in places:
-            return False
+        places: list[int] = []
+        for at, row in enumerate(rows.rows):
+            shown = at if row.rhythm_strip else boxes.get(LEADS[order[LEADS.index(row.lead)]])
+            if shown is None:
+                return False
+            places.append(shown)
         scatter = rows.mv @ rows.mv.T
         printed += float(np.sum(projector * scatter))
-        other += float(np.sum(projector * scatter[np.ix_(places, places)]))  # type: ignore[arg-type]
+        other += float(np.sum(projector * scatter[np.ix_(places, places)]))
     return bool(together) and other <= printed * (1 + 1e-9)
 
 

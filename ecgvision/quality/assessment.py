@@ -18,6 +18,7 @@ from ecgvision.quality.checks import (
     rows_apart,
     span_mv,
     strip_gain,
+    strips_unlike,
     tempo,
 )
 from ecgvision.quality.physics import Physics, at_their_times, check_physics, standing_together
@@ -57,6 +58,7 @@ def assess(
         *_equations(physics, arrangement, level),
         *_natural(arrangement, level),
         *_strips(rows),
+        *_repeats(rows),
         *_scale(calibration),
     ]
     measures = _measures(recording, rows, beats, physics, arrangement)
@@ -298,6 +300,20 @@ def _strips(rows: Sequence[Row]) -> Iterator[Finding]:
             )
 
 
+def _repeats(rows: Sequence[Row]) -> Iterator[Finding]:
+    unlike = {
+        lead: left for lead, left in strips_unlike(rows).items() if left > limits.STRIP_UNLIKE
+    }
+    if unlike:
+        yield Finding(
+            "strip-unlike-lead",
+            "doubtful",
+            f"The rhythm strip of {_list(tuple(unlike))} does not show what the lead shows at the "
+            "same time: check the names of both, and whether one was misread.",
+            tuple(unlike),
+        )
+
+
 def _scale(calibration: Calibration) -> Iterator[Finding]:
     doubts = ("calibration-disagrees", "gain-unlike-format", "speed-unlike-format")
     told = {notice.code for notice in calibration.notices}
@@ -359,6 +375,7 @@ def _measures(
         "reversal_margin": _rounded(turned.margin if turned else None, 2),
         "chest_margin": _rounded(chest.margin if chest else None, 2),
         "span_mv": {row.name: round(span_mv(row), 3) for row in rows},
+        "strip_unlike": {lead: round(left, 4) for lead, left in strips_unlike(rows).items()},
         "strip_gain": {lead: round(ratio, 3) for lead, ratio in strip_gain(rows).items()},
     }
 

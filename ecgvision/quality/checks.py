@@ -36,6 +36,7 @@ _STEP_SAMPLES = 3
 _APART_S = 0.06
 _LAG_REACH_S = 0.4
 _COARSE = 5
+_STRIP_REACH_S = 0.02
 _SURE = 0.5
 _BETTER = 0.25
 
@@ -193,6 +194,30 @@ def strip_gain(rows: Sequence[Row]) -> dict[str, float]:
         sizes = float(np.linalg.norm(one)), float(np.linalg.norm(other))
         if min(sizes) > 1e-6 and float(one @ other) > 0.8 * sizes[0] * sizes[1]:
             found[strip.lead] = sizes[1] / sizes[0]
+    return found
+
+
+def strips_unlike(rows: Sequence[Row]) -> dict[str, float]:
+    """How much of the power of a lead and its rhythm strip is left over when one is taken off.
+
+    0 where both show the same, 1 where they are unrelated; moved by up to 20 ms on each other. A
+    strip repeats its lead, so this holds for chest leads, too, which no other equation binds.
+    """
+    found: dict[str, float] = {}
+    boxes = {row.lead: row for row in rows if not row.rhythm_strip}
+    reach = round(_STRIP_REACH_S * FS_HZ)
+    for strip in (row for row in rows if row.rhythm_strip and row.lead in boxes):
+        box = boxes[strip.lead]
+        first, last = max(box.first, strip.first), min(box.last, strip.last)
+        if last - first < FS_HZ:
+            continue
+        one, other = box.cut(first, last)[0], strip.cut(first, last)[0]
+        inner = one[reach : len(one) - reach]
+        parts = [other[at : at + len(inner)] for at in range(2 * reach + 1)]
+        power = float(inner.var()) + min(float(part.var()) for part in parts)
+        if power > 1e-9:
+            least = min(float((inner - part).var()) for part in parts) / power
+            found[strip.lead] = max(least, found.get(strip.lead, 0.0))
     return found
 
 

@@ -54,6 +54,8 @@ SMALLEST_MV, LARGEST_MV = 0.1, 10.0
 PEAK_CUT_MV = 0.15
 # A rhythm strip is printed at its lead's gain.
 STRIP_GAIN = 1.15
+# What may be left over between a lead and its strip: two of 507 good pages of folds 1 to 8 pass it.
+STRIP_UNLIKE = 0.12
 # Two sources of a scale that are this far apart cannot both be right.
 SCALE_OFF = 0.1
 # How much of a lead, and of a page, must have been read.
