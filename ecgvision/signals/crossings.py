@@ -37,10 +37,10 @@ _WIDEST_MM = 12.0
 # Both pictures are blurred so much, in turn (px), each with so many rounds at most.
 _BLURS_PX, _SETTLED_PX = ((4.0, 3), (2.0, 3), (0.0, 6)), 0.02
 _MOST_STEP_PX = 4.0
+# Guesses are made again from what the last ones gave while that costs this much less.
+_ROUNDS, _BETTER = 2, 0.8
 # Beats of other places are tried moved by so much, and so many of them fitted.
 _SHIFTS_PX, _TRANSFERRED = 4, 2
-# A pixel this dark is ink.
-_INK = 0.5
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,14 @@ def fitted_crossings(
     places = [
         _explained(p, rim, pen, px_per_mm) for p in _places(dark, inks, lines, pen, px_per_mm)
     ]
-    # The beats repeat: what explains one place may explain another.
-    for place in [_like_others(place, places, rim, pen, px_per_mm) for place in places]:
+    # The beats repeat: what explains one place may explain another, the best explained one first.
+    for _ in range(_ROUNDS):
+        costs = [place.cost for place in places]
+        for at in np.argsort(costs):
+            places[at] = _like_others(places[at], places, rim, pen, px_per_mm)
+        if [place.cost for place in places] == costs:
+            break
+    for place in places:
         nodes = slice(place.first * NODES_PER_PX, place.stop * NODES_PER_PX)
         for row, part in zip(place.moving, place.start, strict=True):
             changed = fitted[row].y_px.copy()
@@ -95,10 +101,14 @@ def fitted_crossings(
 def _explained(place: _Place, rim: Rim, pen: Pen, px_per_mm: float) -> _Place:
     """The place with its lines fitted, from as they are and from guesses."""
     best, least = _fitted_together(place, place.start, rim, pen)
-    for guess in _guesses(replace(place, start=best), pen, px_per_mm):
-        y_px, cost = _fitted_together(place, guess, rim, pen)
-        if cost < least:
-            best, least = y_px, cost
+    for _ in range(_ROUNDS):
+        before = least
+        for guess in _guesses(replace(place, start=best), pen, px_per_mm):
+            y_px, cost = _fitted_together(place, guess, rim, pen)
+            if cost < least:
+                best, least = y_px, cost
+        if least > _BETTER * before:
+            break
     return replace(place, start=best, cost=least)
 
 
@@ -131,11 +141,15 @@ def _guesses(
 ) -> list[Floats]:
     """Lines (k, m) from guesses which ink is whose."""
     columns = _columns(place.start)
-    found = best_shapes(
-        place.seen > _INK, place.rest > _INK, columns, pen.width_px, px_per_mm, others
-    )
     x = (np.arange(place.start.shape[1]) + 0.5) / NODES_PER_PX
     at = np.arange(columns.shape[1]) + 0.5
+
+    def render(shape: Floats) -> Floats:
+        return _rest([np.interp(x, at, shape)], place.seen.shape, pen)
+
+    found = best_shapes(
+        place.seen, place.rest, columns, pen.width_px, px_per_mm, render, others
+    )
     guesses = []
     for shapes in found:
         lines = np.stack([np.interp(x, at, shape) for shape in shapes])

@@ -8,8 +8,8 @@ much ink two shapes cover together is a product of matrices), and the best pair 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
 import cv2
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 # Where a spike may leave and meet the line, left and right of its tip, in mm.
 _FEET_MM = ((0.3, 0.3), (0.6, 0.6), (1.1, 1.1), (0.3, 0.8), (0.8, 0.3))
+# Two tips of one QRS stand so far apart, and it begins and ends so far beside them.
+_BETWEEN_TIPS_MM, _DOUBLE_FOOT_MM = (0.2, 1.6), 0.5
 # A tip is at least so wide, in pens, and its ink so deep; so many of each kind are tried.
 _TIP_PENS, _DEEP_PENS, _MOST_TIPS = 0.4, 2.0, 10
 # Upright ink wider than this, in pens, is that of two strokes.
 _TWO_PENS = 1.25
-# Of all shapes of a row those are kept whose ink less so many times their paper is most.
-_PAPER, _MOST_SHAPES = 3.0, 60
+# A pixel this dark is ink. Of all shapes of a kind those are looked at well whose ink less so many
+# times their paper is most.
+_INK, _PAPER, _MOST_SHAPES = 0.5, 3.0, 40
 # Heights are looked at so coarsely (px), more is not needed to tell shapes apart.
 _COARSE_PX = 3
 # What a guess costs that is not the line as it was, in pixels.
@@ -38,30 +41,35 @@ _ROUNDS, _ALTERNATIVES = 3, 3
 
 
 def best_shapes(
-    ink: Bools,
-    rest: Bools,
+    seen: Floats,
+    rest: Floats,
     lines: Floats,
     pen_px: float,
     px_per_mm: float,
+    render: Callable[[Floats], Floats],
     others: Sequence[Floats] = (),
 ) -> list[Floats]:
     """Guesses of k lines that explain the ink well, each (k, n), by columns, the best one first.
 
-    `ink` is (h, n) bool, `rest` the part that other lines explain; `lines` (k, n) are the heights
-    as known so far. `others` are further guesses for all lines, each (k, n).
+    `seen` is (h, n) from 0 to 1, `rest` the part that other lines draw; `lines` (k, n) are the
+    heights as known so far. `render` draws one line (n,) as the pen does, (h, n) from 0 to 1.
+    `others` are further guesses for all lines, each (k, n).
     """
+    ink = seen > _INK
     tips = list(_tips(ink, pen_px))
     weight = np.where(ink, np.float32(1), np.float32(-_PAPER))[::_COARSE_PX].ravel()
-    choices, masks = [], []
+    choices, clear = [], []
     for row, line in enumerate(lines):
-        shapes = [line, *(other[row] for other in others), *_spikes(line, tips, px_per_mm)]
-        drawn = np.stack([_drawn(shape, ink.shape, pen_px) for shape in shapes])
-        best = np.argsort(-(drawn @ weight), kind="stable")[:_MOST_SHAPES]
-        kept = np.concatenate([[0], best[best > 0]])
-        choices.append([shapes[index] for index in kept])
-        masks.append(drawn[kept])
-    taken = rest[::_COARSE_PX].ravel() > 0
-    chosen, worse = _chosen(masks, weight, taken)
+        given = [line, *(other[row] for other in others)]
+        shapes = list(given)
+        for made in (_spikes(line, tips, px_per_mm), _double_spikes(line, tips, px_per_mm)):
+            found = list(made)
+            rough = [float(_drawn(shape, ink.shape, pen_px) @ weight) for shape in found]
+            best = np.argsort(-np.array(rough), kind="stable")[:_MOST_SHAPES]
+            shapes += [found[index] for index in best]
+        choices.append(shapes)
+        clear.append(np.stack([1 - _coarse(render(shape)) for shape in shapes]))
+    chosen, worse = _chosen(clear, 1 - _coarse(seen), 1 - _coarse(rest))
     picks = [chosen]
     for _, pick in sorted(worse):
         if pick not in picks:
@@ -72,38 +80,57 @@ def best_shapes(
     ]
 
 
+def _coarse(image: Floats) -> NDArray[np.float32]:
+    """Every `_COARSE_PX` rows of pixels as one, flat."""
+    high = len(image) // _COARSE_PX * _COARSE_PX
+    blocks = image[:high].reshape(-1, _COARSE_PX, image.shape[1]).mean(axis=1)
+    return blocks.astype(np.float32).ravel()
+
+
 def _chosen(
-    masks: Sequence[NDArray[np.float32]], weight: NDArray[np.float32], taken: Bools
+    clear: Sequence[NDArray[np.float32]], seen: NDArray[np.float32], rest: NDArray[np.float32]
 ) -> tuple[list[int], list[tuple[float, list[int]]]]:
-    """The shape of each row, and others by how much worse they are."""
-    chosen = [0] * len(masks)
+    """The shape of each row, and others by how much worse they are.
+
+    All are what paper is left: of each row's shapes, of the page, of the lines that stay.
+    """
+    chosen = [0] * len(clear)
     for _ in range(_ROUNDS):
         before, worse = list(chosen), []
-        for a, b in combinations(range(len(masks)), 2):
-            covered = [masks[r][chosen[r]] > 0 for r in range(len(masks)) if r not in (a, b)]
-            gain = _gain(masks[a], masks[b], weight * ~np.logical_or.reduce([taken, *covered]))
-            gain[1:] -= _GUESS
-            gain[:, 1:] -= _GUESS
-            order = np.argsort(-gain, axis=None)[: 3 * _ALTERNATIVES]
-            first = np.unravel_index(int(order[0]), gain.shape)
-            if gain[first] > gain[chosen[a], chosen[b]]:
+        for a, b in combinations(range(len(clear)), 2):
+            still = rest.copy()
+            for row in range(len(clear)):
+                if row not in (a, b):
+                    still *= clear[row][chosen[row]]
+            off = _misfit(clear[a], clear[b], still, seen)
+            off[1:] += _GUESS
+            off[:, 1:] += _GUESS
+            order = np.argsort(off, axis=None)[: 3 * _ALTERNATIVES]
+            first = np.unravel_index(int(order[0]), off.shape)
+            if off[first] < off[chosen[a], chosen[b]]:
                 chosen[a], chosen[b] = int(first[0]), int(first[1])
-            for one, two in zip(*np.unravel_index(order, gain.shape), strict=True):
+            for one, two in zip(*np.unravel_index(order, off.shape), strict=True):
                 pick = list(chosen)
                 pick[a], pick[b] = int(one), int(two)
-                worse.append((float(gain[first] - gain[one, two]), pick))
+                worse.append((float(off[one, two] - off[first]), pick))
         if chosen == before:
             break
     return chosen, worse
 
 
-def _gain(
-    first: NDArray[np.float32], second: NDArray[np.float32], weight: NDArray[np.float32]
+def _misfit(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    still: NDArray[np.float32],
+    seen: NDArray[np.float32],
 ) -> Floats:
-    """(a, b): the weight of all that each two shapes cover."""
-    both = (first * weight) @ second.T
-    total = (first @ weight)[:, None] + (second @ weight)[None, :] - both
-    result: Floats = total.astype(np.float64)
+    """(a, b): the squares of the page's paper less what each two shapes leave of `still`, in px.
+
+    Where pens overlap, what they leave is the product: (1 - ink of one) (1 - ink of other).
+    """
+    squares = (first * still) ** 2 @ (second**2).T
+    both = (first * (still * seen)) @ second.T
+    result: Floats = _COARSE_PX * (squares - 2 * both + float(seen @ seen)).astype(np.float64)
     return result
 
 
@@ -175,3 +202,25 @@ def _spikes(
                 inside = (x > left) & (x < right)
                 spike = np.interp(x, [left, column, right], [ends[0], level, ends[1]])
                 yield np.where(inside, spike, base)
+
+
+def _double_spikes(
+    line: Floats, tips: Sequence[tuple[float, float]], px_per_mm: float
+) -> Iterator[Floats]:
+    """The line with a spike up and one down right after each other, in either order."""
+    x = np.arange(len(line))
+    ends = line[[0, -1]]
+    plain = np.interp(x, [0, len(line) - 1], ends)
+    least, most = (d * px_per_mm for d in _BETWEEN_TIPS_MM)
+    foot = _DOUBLE_FOOT_MM * px_per_mm
+    for (first, one), (second, other) in permutations(tips, 2):
+        if not least <= second - first <= most:
+            continue
+        sides = (one - np.interp(first, x, plain)) * (other - np.interp(second, x, plain))
+        if sides >= 0:
+            continue
+        left, right = first - foot, second + foot
+        feet = np.interp([left, right], x, plain)
+        inside = (x > left) & (x < right)
+        spike = np.interp(x, [left, first, second, right], [feet[0], one, other, feet[1]])
+        yield np.where(inside, spike, plain)
