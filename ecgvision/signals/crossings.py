@@ -37,8 +37,13 @@ _WIDEST_MM = 12.0
 # Both pictures are blurred so much, in turn (px), each with so many rounds at most.
 _BLURS_PX, _SETTLED_PX = ((4.0, 3), (2.0, 3), (0.0, 6)), 0.02
 _MOST_STEP_PX = 4.0
+# What costs no more than this for each pixel of ink is explained as well as it would be by lines
+# that are right.
+_EXPLAINED = 1.6
 # Guesses are made again from what the last ones gave while that costs this much less.
 _ROUNDS, _BETTER = 2, 0.8
+# A pixel this dark is ink.
+_INK = 0.5
 # Beats of other places are tried moved by so much, and so many of them fitted.
 _SHIFTS_PX, _TRANSFERRED = 4, 2
 
@@ -60,6 +65,10 @@ class _Place:
     rest: Floats
     start: Floats
     cost: float = np.inf
+
+    def explained(self, cost: float) -> bool:
+        """Whether lines that cost this leave nothing to look for."""
+        return cost <= _EXPLAINED * float(np.count_nonzero(self.seen > _INK))
 
     def blurred(self, blur_px: float) -> tuple[Floats, Floats]:
         """`seen` and `rest`, blurred up and down."""
@@ -102,11 +111,15 @@ def _explained(place: _Place, rim: Rim, pen: Pen, px_per_mm: float) -> _Place:
     """The place with its lines fitted, from as they are and from guesses."""
     best, least = _fitted_together(place, place.start, rim, pen)
     for _ in range(_ROUNDS):
+        if place.explained(least):
+            break
         before = least
         for guess in _guesses(replace(place, start=best), pen, px_per_mm):
             y_px, cost = _fitted_together(place, guess, rim, pen)
             if cost < least:
                 best, least = y_px, cost
+            if place.explained(least):
+                break
         if least > _BETTER * before:
             break
     return replace(place, start=best, cost=least)
@@ -116,6 +129,8 @@ def _like_others(
     place: _Place, places: Sequence[_Place], rim: Rim, pen: Pen, px_per_mm: float
 ) -> _Place:
     """The place with lines like those of other places of the same rows, where that is better."""
+    if place.explained(place.cost):
+        return place
     columns = place.stop - place.first
     others = []
     for other in places:
@@ -147,15 +162,14 @@ def _guesses(
     def render(shape: Floats) -> Floats:
         return _rest([np.interp(x, at, shape)], place.seen.shape, pen)
 
-    found = best_shapes(
-        place.seen, place.rest, columns, pen.width_px, px_per_mm, render, others
-    )
+    found = best_shapes(place.seen, place.rest, columns, pen.width_px, px_per_mm, render, others)
     guesses = []
     for shapes in found:
         lines = np.stack([np.interp(x, at, shape) for shape in shapes])
         # What was not changed keeps its nodes.
         same = (shapes == columns).all(axis=1)
-        guesses.append(np.where(same[:, None], place.start, lines))
+        if not same.all():
+            guesses.append(np.where(same[:, None], place.start, lines))
     return guesses
 
 

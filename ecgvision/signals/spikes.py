@@ -9,7 +9,7 @@ much ink two shapes cover together is a product of matrices), and the best pair 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, permutations
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import cv2
@@ -31,7 +31,7 @@ _TIP_PENS, _DEEP_PENS, _MOST_TIPS = 0.4, 2.0, 10
 _TWO_PENS = 1.25
 # A pixel this dark is ink. Of all shapes of a kind those are looked at well whose ink less so many
 # times their paper is most.
-_INK, _PAPER, _MOST_SHAPES = 0.5, 3.0, 40
+_INK, _PAPER, _MOST_SHAPES = 0.5, 3.0, 30
 # Heights are looked at so coarsely (px), more is not needed to tell shapes apart.
 _COARSE_PX = 3
 # What a guess costs that is not the line as it was, in pixels.
@@ -56,17 +56,18 @@ def best_shapes(
     `others` are further guesses for all lines, each (k, n).
     """
     ink = seen > _INK
-    tips = list(_tips(ink, pen_px))
-    weight = np.where(ink, np.float32(1), np.float32(-_PAPER))[::_COARSE_PX].ravel()
+    tips = np.array(list(_tips(ink, pen_px))).reshape(-1, 2)
+    weight = np.where(ink, 1.0, -_PAPER)
     choices, clear = [], []
     for row, line in enumerate(lines):
-        given = [line, *(other[row] for other in others)]
-        shapes = list(given)
-        for made in (_spikes(line, tips, px_per_mm), _double_spikes(line, tips, px_per_mm)):
-            found = list(made)
-            rough = [float(_drawn(shape, ink.shape, pen_px) @ weight) for shape in found]
-            best = np.argsort(-np.array(rough), kind="stable")[:_MOST_SHAPES]
-            shapes += [found[index] for index in best]
+        shapes = [line]
+        for made in (
+            np.array([other[row] for other in others]).reshape(-1, len(line)),
+            _spikes(line, tips, px_per_mm),
+            _double_spikes(line, tips, px_per_mm),
+        ):
+            best = np.argsort(-_covered(weight, made, pen_px), kind="stable")[:_MOST_SHAPES]
+            shapes += list(made[best])
         choices.append(shapes)
         clear.append(np.stack([1 - _coarse(render(shape)) for shape in shapes]))
     chosen, worse = _chosen(clear, 1 - _coarse(seen), 1 - _coarse(rest))
@@ -134,13 +135,18 @@ def _misfit(
     return result
 
 
-def _drawn(line: Floats, shape: tuple[int, ...], pen_px: float) -> NDArray[np.float32]:
-    """The line drawn with the pen on every `_COARSE_PX`-th row of pixels, 0 or 1, flat."""
-    image = np.zeros((-(-shape[0] // _COARSE_PX), shape[1]), np.float32)
-    points = np.stack([np.arange(len(line)), (line - 0.5) / _COARSE_PX], axis=1)
-    # Steep lines: the pen's width counts across, where pixels are not coarse.
-    cv2.polylines(image, [np.round(points).astype(np.int32)], False, 1.0, max(1, round(pen_px)))
-    return image.ravel()
+def _covered(weight: Floats, shapes: Floats, pen_px: float) -> Floats:
+    """(k,): the weight (h, n) of all pixels that each of the shapes (k, n) about covers."""
+    total = np.zeros((len(weight) + 1, weight.shape[1]))
+    np.cumsum(weight, axis=0, out=total[1:])
+    between = (shapes[:, 1:] + shapes[:, :-1]) / 2
+    sides = np.concatenate([shapes[:, :1], between, shapes[:, -1:]], axis=1)
+    top = np.minimum(sides[:, 1:], sides[:, :-1]) - pen_px / 2
+    bottom = np.maximum(sides[:, 1:], sides[:, :-1]) + pen_px / 2
+    rows = [np.clip(np.round(ends), 0, len(weight)).astype(np.int64) for ends in (top, bottom)]
+    columns = np.arange(weight.shape[1])
+    result: Floats = (total[rows[1], columns] - total[rows[0], columns]).sum(axis=1)
+    return result
 
 
 def _tips(ink: Bools, pen_px: float) -> Iterator[tuple[float, float]]:
@@ -187,40 +193,43 @@ def _tops(image: Bools, pen_px: float) -> list[tuple[float, int]]:
     return [place for _, place in sorted(found, reverse=True)]
 
 
-def _spikes(
-    line: Floats, tips: Sequence[tuple[float, float]], px_per_mm: float
-) -> Iterator[Floats]:
-    """The line with a spike to each of the tips, of several widths, and without any."""
+def _spikes(line: Floats, tips: Floats, px_per_mm: float) -> Floats:
+    """(k, n): the line with a spike to each of the tips, of several widths, and without any."""
     x = np.arange(len(line))
     plain = np.interp(x, [0, len(line) - 1], line[[0, -1]])
-    yield plain
-    for column, level in tips:
-        for left_mm, right_mm in _FEET_MM:
-            left, right = column - left_mm * px_per_mm, column + right_mm * px_per_mm
-            for base in (line, plain):
-                ends = np.interp([left, right], x, base)
-                inside = (x > left) & (x < right)
-                spike = np.interp(x, [left, column, right], [ends[0], level, ends[1]])
-                yield np.where(inside, spike, base)
+    found = [plain[None]]
+    for left_mm, right_mm in _FEET_MM:
+        for base in (line, plain):
+            left, right = tips[:, 0] - left_mm * px_per_mm, tips[:, 0] + right_mm * px_per_mm
+            knots = np.stack([left, tips[:, 0], right], axis=1)
+            feet = (np.interp(left, x, base), np.interp(right, x, base))
+            found.append(_bent(base, knots, np.stack([feet[0], tips[:, 1], feet[1]], axis=1)))
+    return np.concatenate(found)
 
 
-def _double_spikes(
-    line: Floats, tips: Sequence[tuple[float, float]], px_per_mm: float
-) -> Iterator[Floats]:
-    """The line with a spike up and one down right after each other, in either order."""
+def _double_spikes(line: Floats, tips: Floats, px_per_mm: float) -> Floats:
+    """(k, n): the line with a spike up and one down right after each other, in either order."""
     x = np.arange(len(line))
-    ends = line[[0, -1]]
-    plain = np.interp(x, [0, len(line) - 1], ends)
+    plain = np.interp(x, [0, len(line) - 1], line[[0, -1]])
     least, most = (d * px_per_mm for d in _BETWEEN_TIPS_MM)
+    apart = tips[None, :, 0] - tips[:, None, 0]
+    high = tips[:, 1] - np.interp(tips[:, 0], x, plain)
+    one, other = np.nonzero((apart >= least) & (apart <= most) & (high[:, None] * high < 0))
     foot = _DOUBLE_FOOT_MM * px_per_mm
-    for (first, one), (second, other) in permutations(tips, 2):
-        if not least <= second - first <= most:
-            continue
-        sides = (one - np.interp(first, x, plain)) * (other - np.interp(second, x, plain))
-        if sides >= 0:
-            continue
-        left, right = first - foot, second + foot
-        feet = np.interp([left, right], x, plain)
-        inside = (x > left) & (x < right)
-        spike = np.interp(x, [left, first, second, right], [feet[0], one, other, feet[1]])
-        yield np.where(inside, spike, plain)
+    first, second = tips[one], tips[other]
+    left, right = first[:, 0] - foot, second[:, 0] + foot
+    knots = np.stack([left, first[:, 0], second[:, 0], right], axis=1)
+    feet = (np.interp(left, x, plain), np.interp(right, x, plain))
+    return _bent(plain, knots, np.stack([feet[0], first[:, 1], second[:, 1], feet[1]], axis=1))
+
+
+def _bent(base: Floats, knots: Floats, heights: Floats) -> Floats:
+    """(k, n): the line `base` with a part that runs straight from knot to knot, both (k, m)."""
+    x = np.arange(len(base))
+    shapes = np.repeat(base[None], len(knots), axis=0)
+    for at in range(knots.shape[1] - 1):
+        (start, stop), (low, high) = knots[:, at : at + 2].T, heights[:, at : at + 2].T
+        share = (x - start[:, None]) / (stop - start)[:, None]
+        straight = low[:, None] + share * (high - low)[:, None]
+        shapes = np.where((share >= 0) & (share < 1), straight, shapes)
+    return shapes
