@@ -85,7 +85,8 @@ def _coarse(image: Floats) -> NDArray[np.float32]:
     """Every `_COARSE_PX` rows of pixels as one, flat."""
     high = len(image) // _COARSE_PX * _COARSE_PX
     blocks = image[:high].reshape(-1, _COARSE_PX, image.shape[1]).mean(axis=1)
-    return blocks.astype(np.float32).ravel()
+    result: NDArray[np.float32] = blocks.astype(np.float32).ravel()
+    return result
 
 
 def _chosen(
