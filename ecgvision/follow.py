@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
+from ecgvision.lead_ends import taken_out
 from ecgvision.path import FLAT_PX, Pinned, band_of, cheapest_way
 from ecgvision.runs import painted
 from ecgvision.types import LeadBox
@@ -98,9 +99,10 @@ def follow_rows(
         ways.append(Way(first, entered + top, left + top, np.zeros(len(left), bool)))
     everywhere = np.ones(mask.shape[1], bool)
     _sweep(mask, ways, baselines, half, joints, px_per_mm, everywhere)
-    exchanged = _exchange(ways, baselines, px_per_mm, mask.shape[1])
+    exchanged = exchange_back(ways, baselines, px_per_mm, mask.shape[1])
     if exchanged.any():
         _sweep(mask, ways, baselines, half, joints, px_per_mm, exchanged)
+    _reach_ends(mask, ways, rows, px_per_mm)
     least = round(_ASTRAY_MM * px_per_mm)
     return tuple(
         replace(way, astray=_astray(index, ways, baselines, least))
@@ -134,7 +136,9 @@ def _sweep(
             break
 
 
-def _exchange(ways: list[Way], baselines: Sequence[float], px_per_mm: float, width: int) -> Bools:
+def exchange_back(
+    ways: list[Way], baselines: Sequence[float], px_per_mm: float, width: int
+) -> Bools:
     """Exchanges back, in `ways`, what rows that lie one below the other took of each other.
 
     (width,) bool: the columns around where that began and ended.
@@ -167,6 +171,21 @@ def _mixed(first: Bools, one: Way, other: Way) -> Way:
         entered=np.where(first, one.entered, other.entered),
         left=np.where(first, one.left, other.left),
     )
+
+
+def _reach_ends(
+    mask: Bools, ways: list[Way], rows: Sequence[Sequence[LeadBox]], px_per_mm: float
+) -> None:
+    """Takes the ways, in `ways`, out to where the ink of each of their leads begins and ends."""
+    whole, across = slice(0, mask.shape[0]), slice(ways[0].first, ways[0].last)
+    for index, (way, row) in enumerate(zip(ways, rows, strict=True)):
+        windows = [
+            (round(b.box.left_mm * px_per_mm), round(b.box.right_mm * px_per_mm)) for b in row
+        ]
+        others = np.zeros_like(mask)
+        others[:, across] = _covered([one for one in ways if one is not way], whole, across)
+        entered, left = taken_out(mask, way.first, way.entered, way.left, windows, others)
+        ways[index] = replace(way, entered=entered, left=left)
 
 
 def _joints(rows: Sequence[Sequence[LeadBox]], px_per_mm: float, width: int) -> Bools:

@@ -31,8 +31,16 @@ def bench() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:  # as a script it finds its parts beside it
+        patch.syspath_prepend(SCRIPT.parent)
+        spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def scores(bench: ModuleType) -> ModuleType:
+    """The part with the truth, the baseline and the scores."""
+    return sys.modules[bench.printed_truth.__module__]
 
 
 @pytest.fixture
@@ -84,14 +92,14 @@ def test_estimates_are_fitted_to_the_page(bench: ModuleType) -> None:
 # --- baseline ---------------------------------------------------------------------------------
 
 
-def test_column_means_of_a_drawn_line(bench: ModuleType) -> None:
+def test_column_means_of_a_drawn_line(scores: ModuleType) -> None:
     # 10 px/mm, lead I from 1 mm to 26 mm at 1 s for 25 mm, baseline 10 mm: 3 px of ink at 0.5 mV.
     lead_box = LeadBox("I", Box(1.0, 0.0, 26.0, 20.0), 0.0, 1.0)
     layout = Layout("one", (30.0, 20.0), (lead_box,))
     ink = np.full((200, 300), 255, np.uint8)
     ink[49:52, 10:260] = 0
     ink[:, 100:120] = 255
-    signal = bench.column_means(ink, 10.0, layout)
+    signal = scores.column_means(ink, 10.0, layout)
     assert signal.shape == (12, 500)
     assert np.isnan(signal[1:]).all()
     read = np.isfinite(signal[0])
@@ -99,22 +107,22 @@ def test_column_means_of_a_drawn_line(bench: ModuleType) -> None:
     assert signal[0][read] == pytest.approx(np.full(read.sum(), (10.0 - 5.05) / 10), abs=1e-9)
 
 
-def test_column_means_average_what_stands_above_each_other(bench: ModuleType) -> None:
+def test_column_means_average_what_stands_above_each_other(scores: ModuleType) -> None:
     lead_box = LeadBox("V1", Box(0.0, 0.0, 25.0, 20.0), 0.0, 1.0, name_mm=(2.0, 1.0))
     layout = Layout("one", (25.0, 20.0), (lead_box,))
     ink = np.full((200, 250), 255, np.uint8)
     ink[100, :] = 0
     ink[140, 200:] = 0
     ink[12:35, 22:50] = 0  # the lead's name, which must not count
-    signal = bench.column_means(ink, 10.0, layout)[LEADS.index("V1")]
+    signal = scores.column_means(ink, 10.0, layout)[LEADS.index("V1")]
     assert signal[50] == pytest.approx(-0.005)
     assert signal[450] == pytest.approx(-0.205)
 
 
-def test_a_box_without_ink_is_not_read(bench: ModuleType) -> None:
+def test_a_box_without_ink_is_not_read(scores: ModuleType) -> None:
     lead_box = LeadBox("I", Box(0.0, 0.0, 25.0, 20.0), 0.0, 1.0)
     layout = Layout("one", (25.0, 20.0), (lead_box,))
-    assert np.isnan(bench.column_means(np.full((200, 250), 255, np.uint8), 10.0, layout)).all()
+    assert np.isnan(scores.column_means(np.full((200, 250), 255, np.uint8), 10.0, layout)).all()
 
 
 def test_the_baseline_reads_an_easy_page_well(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ecgvision.follow import Way, follow_rows
+from ecgvision.follow import Way, exchange_back, follow_rows
 from ecgvision.layouts import regular_layout
 from ecgvision.types import Layout
 
@@ -121,3 +121,25 @@ def test_no_ink_gives_a_level_way() -> None:
     (way,) = follow_rows(np.zeros((540, 480), bool), two_rows().rows[:1], PX_PER_MM)
     assert np.ptp(way.left) <= 2
     assert abs(way.left.mean() - 240) < 3
+
+
+@pytest.mark.parametrize(("long_mm", "is_exchanged"), [(2.5, False), (12.0, True)])
+def test_rows_that_took_each_others_line_are_exchanged_back(
+    long_mm: float, is_exchanged: bool
+) -> None:
+    """A wide wave may lead below the next row for a while, a whole beat not."""
+    columns = np.arange(360)
+    upper, lower = (np.full(360, level) for level in (240, 348))
+    own = [Way(60, y, y, np.zeros(360, bool)) for y in (upper, lower)]
+    swapped = (columns >= 120) & (columns < 120 + round(long_mm * PX_PER_MM))
+    mixed = [np.where(swapped, lower, upper), np.where(swapped, upper, lower)]
+    ways = [Way(60, y, y, np.zeros(360, bool)) for y in mixed]
+    changed = exchange_back(ways, [240.0, 348.0], PX_PER_MM, width=480)
+    assert changed.any() == is_exchanged
+    for way, mine, as_given in zip(ways, own, mixed, strict=True):
+        assert np.array_equal(way.left, mine.left if is_exchanged else as_given)
+    if is_exchanged:  # only where the exchange began and ended is looked at again
+        assert changed[60 + 120]
+        assert changed[60 + 191]
+        assert not changed[:140].any()
+        assert not changed[300:].any()

@@ -26,23 +26,7 @@ from ecgvision.types import LEADS
 
 EDAN = [f"nogrid-{k:02}" for k in range(8)] + [f"grid-{k:02}" for k in range(8, 16)]
 VECTOR = ("00952_hr", "01169_hr", "01736_hr", "02224_hr")
-# Written by hand from what `ecgvision inspect` says of such a page.
-VECTOR_LAYOUT = """
-[format]
-id = "vector-study"
-
-[[layout]]
-name = "3x4+1R"
-page_mm = [297.0, 210.0]
-rows = [["I", "aVR", "V1", "V4"], ["II", "aVL", "V2", "V5"], ["III", "aVF", "V3", "V6"]]
-left_mm = 16.2
-baselines_mm = [55.0, 95.0, 135.0]
-column_s = 2.48
-column_pitch_mm = 62.0
-rhythm = ["II"]
-rhythm_baselines_mm = [175.0]
-pulse_mm = [8.5, 15.1]
-"""
+VECTOR_LAYOUT = Path(__file__).resolve().parents[1] / "benchmarks" / "vector_study.toml"
 
 
 def needed(path: Path) -> Path:
@@ -133,11 +117,9 @@ def vector_truth_mv(path: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", VECTOR)
-def test_vector_pages_are_found_by_a_layout_file(name: str, data: Path, tmp_path: Path) -> None:
+def test_vector_pages_are_found_by_a_layout_file(name: str, data: Path) -> None:
     path = needed(data / "vector" / f"{name}.pdf")
-    layout = tmp_path / "study.toml"
-    layout.write_text(VECTOR_LAYOUT)
-    (found,) = convert(path, format="custom", layout=layout)
+    (found,) = convert(path, format="custom", layout=VECTOR_LAYOUT)
     assert found.format_id == "vector-study"
     assert not [n for n in found.notices if n.code == "lead-incomplete"]
     page = open_report(path).page(1)

@@ -137,3 +137,14 @@ def test_empty_paper_moves_nothing(drawing: Drawing, page_of: Open) -> None:
     image = as_read(page_of(as_png(drawn.ink_only_pdf, 300), ".png"))
     paper = np.full_like(image.pixels(grey=True), 255)
     assert set(shifts_of(image, drawn.layout, paper)) == {0.0}
+
+
+def test_columns_found_too_far_apart(drawing: Drawing, page_of: Open) -> None:
+    """The boxes' pitch is 0.06 mm too long: also columns without an end in the open come right."""
+    drawn = drawing("philips-tc30", "3x4+1R", seed=7)
+    image = as_read(page_of(as_png(drawn.ink_only_pdf, 300), ".png"))
+    starts = sorted({b.box.left_mm for b in drawn.layout.boxes})
+    boxes = (b.shifted(0.06 * starts.index(b.box.left_mm), 0.0) for b in drawn.layout.boxes)
+    told = replace(drawn.layout, boxes=tuple(boxes))
+    off = errors_mm(image, told, image.pixels(grey=True), drawn.layout)
+    assert np.max(np.abs(off)) < 0.025

@@ -37,10 +37,15 @@ _WIDEST_MM = 12.0
 # Both pictures are blurred so much, in turn (px), each with so many rounds at most.
 _BLURS_PX, _SETTLED_PX = ((4.0, 3), (2.0, 3), (0.0, 6)), 0.02
 _MOST_STEP_PX = 4.0
-# Beats of other places are tried moved by so much, and so many of them fitted.
-_SHIFTS_PX, _TRANSFERRED = 4, 2
+# What costs no more than this for each pixel of ink is explained as well as it would be by lines
+# that are right.
+_EXPLAINED = 1.6
+# Guesses are made again from what the last ones gave while that costs this much less.
+_ROUNDS, _BETTER = 2, 0.8
 # A pixel this dark is ink.
 _INK = 0.5
+# Beats of other places are tried moved by so much, and so many of them fitted.
+_SHIFTS_PX, _TRANSFERRED = 4, 2
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ class _Place:
     rest: Floats
     start: Floats
     cost: float = np.inf
+
+    def explained(self, cost: float) -> bool:
+        """Whether lines that cost this leave nothing to look for."""
+        return cost <= _EXPLAINED * float(np.count_nonzero(self.seen > _INK))
 
     def blurred(self, blur_px: float) -> tuple[Floats, Floats]:
         """`seen` and `rest`, blurred up and down."""
@@ -82,8 +91,14 @@ def fitted_crossings(
     places = [
         _explained(p, rim, pen, px_per_mm) for p in _places(dark, inks, lines, pen, px_per_mm)
     ]
-    # The beats repeat: what explains one place may explain another.
-    for place in [_like_others(place, places, rim, pen, px_per_mm) for place in places]:
+    # The beats repeat: what explains one place may explain another, the best explained one first.
+    for _ in range(_ROUNDS):
+        costs = [place.cost for place in places]
+        for at in np.argsort(costs):
+            places[at] = _like_others(places[at], places, rim, pen, px_per_mm)
+        if [place.cost for place in places] == costs:
+            break
+    for place in places:
         nodes = slice(place.first * NODES_PER_PX, place.stop * NODES_PER_PX)
         for row, part in zip(place.moving, place.start, strict=True):
             changed = fitted[row].y_px.copy()
@@ -95,10 +110,18 @@ def fitted_crossings(
 def _explained(place: _Place, rim: Rim, pen: Pen, px_per_mm: float) -> _Place:
     """The place with its lines fitted, from as they are and from guesses."""
     best, least = _fitted_together(place, place.start, rim, pen)
-    for guess in _guesses(replace(place, start=best), pen, px_per_mm):
-        y_px, cost = _fitted_together(place, guess, rim, pen)
-        if cost < least:
-            best, least = y_px, cost
+    for _ in range(_ROUNDS):
+        if place.explained(least):
+            break
+        before = least
+        for guess in _guesses(replace(place, start=best), pen, px_per_mm):
+            y_px, cost = _fitted_together(place, guess, rim, pen)
+            if cost < least:
+                best, least = y_px, cost
+            if place.explained(least):
+                break
+        if least > _BETTER * before:
+            break
     return replace(place, start=best, cost=least)
 
 
@@ -106,6 +129,8 @@ def _like_others(
     place: _Place, places: Sequence[_Place], rim: Rim, pen: Pen, px_per_mm: float
 ) -> _Place:
     """The place with lines like those of other places of the same rows, where that is better."""
+    if place.explained(place.cost):
+        return place
     columns = place.stop - place.first
     others = []
     for other in places:
@@ -131,17 +156,20 @@ def _guesses(
 ) -> list[Floats]:
     """Lines (k, m) from guesses which ink is whose."""
     columns = _columns(place.start)
-    found = best_shapes(
-        place.seen > _INK, place.rest > _INK, columns, pen.width_px, px_per_mm, others
-    )
     x = (np.arange(place.start.shape[1]) + 0.5) / NODES_PER_PX
     at = np.arange(columns.shape[1]) + 0.5
+
+    def render(shape: Floats) -> Floats:
+        return _rest([np.interp(x, at, shape)], place.seen.shape, pen)
+
+    found = best_shapes(place.seen, place.rest, columns, pen.width_px, px_per_mm, render, others)
     guesses = []
     for shapes in found:
         lines = np.stack([np.interp(x, at, shape) for shape in shapes])
         # What was not changed keeps its nodes.
         same = (shapes == columns).all(axis=1)
-        guesses.append(np.where(same[:, None], place.start, lines))
+        if not same.all():
+            guesses.append(np.where(same[:, None], place.start, lines))
     return guesses
 
 

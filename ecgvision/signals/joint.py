@@ -152,6 +152,8 @@ def _draw_column(ends, middle, sigma, steps, weights, drawn):  # type: ignore[no
     """One column of one line, from the pen's ends at its nodes, (h,) from 0 to 1."""
     height, reach = len(drawn), _REACH * sigma
     drawn[:] = 0.0
+    # Below an end all is inked, or paper: it is added where that begins, and summed up at last.
+    below = np.zeros(height + 1)
     for v in range(len(steps)):
         j = min(max(middle + steps[v], 0), ends.shape[1] - 1)
         for end in range(2):
@@ -161,10 +163,11 @@ def _draw_column(ends, middle, sigma, steps, weights, drawn):  # type: ignore[no
             high = int(min(max(edge + reach + 1, 0), height))
             for p in range(low, high):
                 drawn[p] += sign * _normal((p + 0.5 - edge) / sigma)
-            for p in range(high, height):
-                drawn[p] += sign
+            below[high] += sign
+    above = 0.0
     for p in range(height):
-        drawn[p] = min(max(drawn[p], 0.0), 1.0)
+        above += below[p]
+        drawn[p] = min(max(drawn[p] + above, 0.0), 1.0)
 
 
 @compiled

@@ -8,7 +8,7 @@ much ink two shapes cover together is a product of matrices), and the best pair 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 # Where a spike may leave and meet the line, left and right of its tip, in mm.
 _FEET_MM = ((0.3, 0.3), (0.6, 0.6), (1.1, 1.1), (0.3, 0.8), (0.8, 0.3))
+# Two tips of one QRS stand so far apart, and it begins and ends so far beside them.
+_BETWEEN_TIPS_MM, _DOUBLE_FOOT_MM = (0.2, 1.6), 0.5
 # A tip is at least so wide, in pens, and its ink so deep; so many of each kind are tried.
 _TIP_PENS, _DEEP_PENS, _MOST_TIPS = 0.4, 2.0, 10
 # Upright ink wider than this, in pens, is that of two strokes.
 _TWO_PENS = 1.25
-# Of all shapes of a row those are kept whose ink less so many times their paper is most.
-_PAPER, _MOST_SHAPES = 3.0, 60
+# A pixel this dark is ink. Of all shapes of a kind those are looked at well whose ink less so many
+# times their paper is most.
+_INK, _PAPER, _MOST_SHAPES = 0.5, 3.0, 30
 # Heights are looked at so coarsely (px), more is not needed to tell shapes apart.
 _COARSE_PX = 3
 # What a guess costs that is not the line as it was, in pixels.
@@ -38,30 +41,36 @@ _ROUNDS, _ALTERNATIVES = 3, 3
 
 
 def best_shapes(
-    ink: Bools,
-    rest: Bools,
+    seen: Floats,
+    rest: Floats,
     lines: Floats,
     pen_px: float,
     px_per_mm: float,
+    render: Callable[[Floats], Floats],
     others: Sequence[Floats] = (),
 ) -> list[Floats]:
     """Guesses of k lines that explain the ink well, each (k, n), by columns, the best one first.
 
-    `ink` is (h, n) bool, `rest` the part that other lines explain; `lines` (k, n) are the heights
-    as known so far. `others` are further guesses for all lines, each (k, n).
+    `seen` is (h, n) from 0 to 1, `rest` the part that other lines draw; `lines` (k, n) are the
+    heights as known so far. `render` draws one line (n,) as the pen does, (h, n) from 0 to 1.
+    `others` are further guesses for all lines, each (k, n).
     """
-    tips = list(_tips(ink, pen_px))
-    weight = np.where(ink, np.float32(1), np.float32(-_PAPER))[::_COARSE_PX].ravel()
-    choices, masks = [], []
+    ink = seen > _INK
+    tips = np.array(list(_tips(ink, pen_px))).reshape(-1, 2)
+    weight = np.where(ink, 1.0, -_PAPER)
+    choices, clear = [], []
     for row, line in enumerate(lines):
-        shapes = [line, *(other[row] for other in others), *_spikes(line, tips, px_per_mm)]
-        drawn = np.stack([_drawn(shape, ink.shape, pen_px) for shape in shapes])
-        best = np.argsort(-(drawn @ weight), kind="stable")[:_MOST_SHAPES]
-        kept = np.concatenate([[0], best[best > 0]])
-        choices.append([shapes[index] for index in kept])
-        masks.append(drawn[kept])
-    taken = rest[::_COARSE_PX].ravel() > 0
-    chosen, worse = _chosen(masks, weight, taken)
+        shapes = [line]
+        for made in (
+            np.array([other[row] for other in others]).reshape(-1, len(line)),
+            _spikes(line, tips, px_per_mm),
+            _double_spikes(line, tips, px_per_mm),
+        ):
+            best = np.argsort(-_covered(weight, made, pen_px), kind="stable")[:_MOST_SHAPES]
+            shapes += list(made[best])
+        choices.append(shapes)
+        clear.append(np.stack([1 - _coarse(render(shape)) for shape in shapes]))
+    chosen, worse = _chosen(clear, 1 - _coarse(seen), 1 - _coarse(rest))
     picks = [chosen]
     for _, pick in sorted(worse):
         if pick not in picks:
@@ -72,48 +81,73 @@ def best_shapes(
     ]
 
 
+def _coarse(image: Floats) -> NDArray[np.float32]:
+    """Every `_COARSE_PX` rows of pixels as one, flat."""
+    high = len(image) // _COARSE_PX * _COARSE_PX
+    blocks = image[:high].reshape(-1, _COARSE_PX, image.shape[1]).mean(axis=1)
+    result: NDArray[np.float32] = blocks.astype(np.float32).ravel()
+    return result
+
+
 def _chosen(
-    masks: Sequence[NDArray[np.float32]], weight: NDArray[np.float32], taken: Bools
+    clear: Sequence[NDArray[np.float32]], seen: NDArray[np.float32], rest: NDArray[np.float32]
 ) -> tuple[list[int], list[tuple[float, list[int]]]]:
-    """The shape of each row, and others by how much worse they are."""
-    chosen = [0] * len(masks)
+    """The shape of each row, and others by how much worse they are.
+
+    All are what paper is left: of each row's shapes, of the page, of the lines that stay.
+    """
+    chosen = [0] * len(clear)
     for _ in range(_ROUNDS):
         before, worse = list(chosen), []
-        for a, b in combinations(range(len(masks)), 2):
-            covered = [masks[r][chosen[r]] > 0 for r in range(len(masks)) if r not in (a, b)]
-            gain = _gain(masks[a], masks[b], weight * ~np.logical_or.reduce([taken, *covered]))
-            gain[1:] -= _GUESS
-            gain[:, 1:] -= _GUESS
-            order = np.argsort(-gain, axis=None)[: 3 * _ALTERNATIVES]
-            first = np.unravel_index(int(order[0]), gain.shape)
-            if gain[first] > gain[chosen[a], chosen[b]]:
+        for a, b in combinations(range(len(clear)), 2):
+            still = rest.copy()
+            for row in range(len(clear)):
+                if row not in (a, b):
+                    still *= clear[row][chosen[row]]
+            off = _misfit(clear[a], clear[b], still, seen)
+            off[1:] += _GUESS
+            off[:, 1:] += _GUESS
+            order = np.argsort(off, axis=None)[: 3 * _ALTERNATIVES]
+            first = np.unravel_index(int(order[0]), off.shape)
+            if off[first] < off[chosen[a], chosen[b]]:
                 chosen[a], chosen[b] = int(first[0]), int(first[1])
-            for one, two in zip(*np.unravel_index(order, gain.shape), strict=True):
+            for one, two in zip(*np.unravel_index(order, off.shape), strict=True):
                 pick = list(chosen)
                 pick[a], pick[b] = int(one), int(two)
-                worse.append((float(gain[first] - gain[one, two]), pick))
+                worse.append((float(off[one, two] - off[first]), pick))
         if chosen == before:
             break
     return chosen, worse
 
 
-def _gain(
-    first: NDArray[np.float32], second: NDArray[np.float32], weight: NDArray[np.float32]
+def _misfit(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    still: NDArray[np.float32],
+    seen: NDArray[np.float32],
 ) -> Floats:
-    """(a, b): the weight of all that each two shapes cover."""
-    both = (first * weight) @ second.T
-    total = (first @ weight)[:, None] + (second @ weight)[None, :] - both
-    result: Floats = total.astype(np.float64)
+    """(a, b): the squares of the page's paper less what each two shapes leave of `still`, in px.
+
+    Where pens overlap, what they leave is the product: (1 - ink of one) (1 - ink of other).
+    """
+    squares = (first * still) ** 2 @ (second**2).T
+    both = (first * (still * seen)) @ second.T
+    result: Floats = _COARSE_PX * (squares - 2 * both + float(seen @ seen)).astype(np.float64)
     return result
 
 
-def _drawn(line: Floats, shape: tuple[int, ...], pen_px: float) -> NDArray[np.float32]:
-    """The line drawn with the pen on every `_COARSE_PX`-th row of pixels, 0 or 1, flat."""
-    image = np.zeros((-(-shape[0] // _COARSE_PX), shape[1]), np.float32)
-    points = np.stack([np.arange(len(line)), (line - 0.5) / _COARSE_PX], axis=1)
-    # Steep lines: the pen's width counts across, where pixels are not coarse.
-    cv2.polylines(image, [np.round(points).astype(np.int32)], False, 1.0, max(1, round(pen_px)))
-    return image.ravel()
+def _covered(weight: Floats, shapes: Floats, pen_px: float) -> Floats:
+    """(k,): the weight (h, n) of all pixels that each of the shapes (k, n) about covers."""
+    total = np.zeros((len(weight) + 1, weight.shape[1]))
+    np.cumsum(weight, axis=0, out=total[1:])
+    between = (shapes[:, 1:] + shapes[:, :-1]) / 2
+    sides = np.concatenate([shapes[:, :1], between, shapes[:, -1:]], axis=1)
+    top = np.minimum(sides[:, 1:], sides[:, :-1]) - pen_px / 2
+    bottom = np.maximum(sides[:, 1:], sides[:, :-1]) + pen_px / 2
+    rows = [np.clip(np.round(ends), 0, len(weight)).astype(np.int64) for ends in (top, bottom)]
+    columns = np.arange(weight.shape[1])
+    result: Floats = (total[rows[1], columns] - total[rows[0], columns]).sum(axis=1)
+    return result
 
 
 def _tips(ink: Bools, pen_px: float) -> Iterator[tuple[float, float]]:
@@ -160,18 +194,43 @@ def _tops(image: Bools, pen_px: float) -> list[tuple[float, int]]:
     return [place for _, place in sorted(found, reverse=True)]
 
 
-def _spikes(
-    line: Floats, tips: Sequence[tuple[float, float]], px_per_mm: float
-) -> Iterator[Floats]:
-    """The line with a spike to each of the tips, of several widths, and without any."""
+def _spikes(line: Floats, tips: Floats, px_per_mm: float) -> Floats:
+    """(k, n): the line with a spike to each of the tips, of several widths, and without any."""
     x = np.arange(len(line))
     plain = np.interp(x, [0, len(line) - 1], line[[0, -1]])
-    yield plain
-    for column, level in tips:
-        for left_mm, right_mm in _FEET_MM:
-            left, right = column - left_mm * px_per_mm, column + right_mm * px_per_mm
-            for base in (line, plain):
-                ends = np.interp([left, right], x, base)
-                inside = (x > left) & (x < right)
-                spike = np.interp(x, [left, column, right], [ends[0], level, ends[1]])
-                yield np.where(inside, spike, base)
+    found = [plain[None]]
+    for left_mm, right_mm in _FEET_MM:
+        for base in (line, plain):
+            left, right = tips[:, 0] - left_mm * px_per_mm, tips[:, 0] + right_mm * px_per_mm
+            knots = np.stack([left, tips[:, 0], right], axis=1)
+            feet = (np.interp(left, x, base), np.interp(right, x, base))
+            found.append(_bent(base, knots, np.stack([feet[0], tips[:, 1], feet[1]], axis=1)))
+    return np.concatenate(found)
+
+
+def _double_spikes(line: Floats, tips: Floats, px_per_mm: float) -> Floats:
+    """(k, n): the line with a spike up and one down right after each other, in either order."""
+    x = np.arange(len(line))
+    plain = np.interp(x, [0, len(line) - 1], line[[0, -1]])
+    least, most = (d * px_per_mm for d in _BETWEEN_TIPS_MM)
+    apart = tips[None, :, 0] - tips[:, None, 0]
+    high = tips[:, 1] - np.interp(tips[:, 0], x, plain)
+    one, other = np.nonzero((apart >= least) & (apart <= most) & (high[:, None] * high < 0))
+    foot = _DOUBLE_FOOT_MM * px_per_mm
+    first, second = tips[one], tips[other]
+    left, right = first[:, 0] - foot, second[:, 0] + foot
+    knots = np.stack([left, first[:, 0], second[:, 0], right], axis=1)
+    feet = (np.interp(left, x, plain), np.interp(right, x, plain))
+    return _bent(plain, knots, np.stack([feet[0], first[:, 1], second[:, 1], feet[1]], axis=1))
+
+
+def _bent(base: Floats, knots: Floats, heights: Floats) -> Floats:
+    """(k, n): the line `base` with a part that runs straight from knot to knot, both (k, m)."""
+    x = np.arange(len(base))
+    shapes = np.repeat(base[None], len(knots), axis=0)
+    for at in range(knots.shape[1] - 1):
+        (start, stop), (low, high) = knots[:, at : at + 2].T, heights[:, at : at + 2].T
+        share = (x - start[:, None]) / (stop - start)[:, None]
+        straight = low[:, None] + share * (high - low)[:, None]
+        shapes = np.where((share >= 0) & (share < 1), straight, shapes)
+    return shapes

@@ -4,9 +4,9 @@ Boxes are placed to about a tenth of a millimetre, which is 4 ms: too much for a
 that is not quite level has its rows moved against each other. Where a lead begins in the open, the
 stroke that draws its first pixels best is found: its ink begins half a pen before the first sample
 if the pen is round, just there if it is cut off square. Ends are read alike; a lead ends one
-sample before its box; how long a sample is, the ends on either side must say. All ends that can be seen give one
-place for the page, the lean of its rows and, where columns stand apart, their places: evenly apart,
-as far as their ends do not say otherwise.
+sample before its box; how long a sample is, the ends on either side must say. All ends that can be
+seen give one place for the page, the lean of its rows and, where columns stand apart, their places:
+evenly apart, as far as their ends do not say otherwise.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _STEEPEST, _WORST_FIT = 6.0, 0.12
 _MOST_MOVE_MM = 0.3
 # Points per pixel where a stroke is drawn; rounds of the fit, its step for slopes, its ridge.
 _FINE, _ROUNDS, _TRY_PX, _RIDGE = 3, 6, 0.05, (1e-3, 1e-3, 1e-2)
-# Standard errors in mm: of an end beside what its pixels say, of the page, of a column's place among
-# even ones; and of the rows' lean and of how far apart the columns are (mm per mm).
+# Standard errors in mm: of an end beside what its pixels say, of the page, of a column's place
+# among even ones; and of the rows' lean and of how far apart the columns are (mm per mm).
 _END_MM, _PAGE_MM, _COLUMN_MM, _LEAN, _STRETCH = 0.01, 0.3, 0.02, 0.0004, 0.0015
 # One sample at 500 and at 250 Hz and 25 mm/s, and its standard error (mm); before it is known.
 _SAMPLES_MM, _SAMPLE_ERROR_MM, _SAMPLE_MM, _ANY_MM = (0.05, 0.1), 0.005, 0.06, 1.0
