@@ -11,10 +11,11 @@ export OMP_WAIT_POLICY ?= passive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports pytest docs bench clean
+.PHONY: help demo study-small test lint types imports pytest docs bench clean
 
 help:
 	@echo 'make demo    turn a drawn Philips report into a 12-lead image'
+	@echo 'make study-small  the study in small, on simulated patients: about ten minutes'
 	@echo 'make test    every check and test'
 	@echo 'make docs    the documentation, in docs/_build/html'
 	@echo 'make bench   time the conversion against the steps of the study'
@@ -33,9 +34,13 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
+$(VENV)/.train: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[train]'
+	@touch $@ $(VENV)/.core
+
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	@touch $@ $(VENV)/.core
+	@touch $@ $(VENV)/.core $(VENV)/.train
 
 demo: $(VENV)/.core
 	@mkdir -p demo
@@ -46,6 +51,26 @@ demo: $(VENV)/.core
 	@echo 'The report:        demo/philips.pdf'
 	@echo 'The 12-lead image: demo/out/philips.png (what is known of it: demo/out/philips.json)'
 	@echo 'Before and after:  demo/before-after.png'
+
+# Everything the study does, on patients that are made up: what comes of it says nothing of medicine.
+STUDY := runs/study-small
+study-small: $(VENV)/.train
+	@rm -rf $(STUDY)
+	$(RUN) dataset simulate -o $(STUDY)/cohort --patients 400 --seed 1
+	$(RUN) dataset render $(STUDY)/cohort -o $(STUDY)/data --style published-windows --image-px 192 192; \
+		test $$? -le 1  # 1: a page was refused, and is named
+	$(RUN) dataset split $(STUDY)/data --by study
+	$(RUN) dataset stats $(STUDY)/data --tasks zoo/recipes/study-small.toml -o $(STUDY)/table-1.html
+	$(RUN) train study-small --data $(STUDY)/data -o $(STUDY)/multi
+	$(RUN) train xgboost --data $(STUDY)/data -o $(STUDY)/xgboost
+	$(RUN) train majority --data $(STUDY)/data -o $(STUDY)/majority
+	$(RUN) evaluate $(STUDY)/multi $(STUDY)/xgboost $(STUDY)/majority --data $(STUDY)/data \
+		--prevalence 0.08 --cut lvef=40 -o $(STUDY)/report
+	$(RUN) explain $(STUDY)/multi --data $(STUDY)/data --row 0 --row 1 -o $(STUDY)/explained
+	@echo
+	@echo 'Table 1:     $(STUDY)/table-1.html'
+	@echo 'The report:  $(STUDY)/report/index.html'
+	@echo 'Heat maps:   $(STUDY)/explained'
 
 # In this order, so that the last line is the one of pytest; `make -k test` runs all of them.
 test: lint types imports pytest
