@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "plugins"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LONGEST_MODULE = 500
-HEAVY = ("torch", "cv2", "pymupdf", "scipy", "skimage", "numpy", "PIL")
+HEAVY = ("torch", "cv2", "pymupdf", "scipy", "skimage", "sklearn", "pandas", "numpy", "PIL")
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:

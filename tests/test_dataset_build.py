@@ -403,6 +403,42 @@ def test_values_mean_what_the_schema_says(tmp_path: Path, schema: Schema) -> Non
     assert second.values == dict.fromkeys(first.values)
 
 
+def test_decimals_that_say_nothing_change_no_meaning(tmp_path: Path, schema: Schema) -> None:
+    content = HEADER + b"a,1,2016.0,300.0,f,1.0,35.0,af\nb,1,,90.50,m,-9.0,,\n"
+    first, second = read_labels(written(tmp_path, content), schema)
+    assert (first.values["age_years"], first.values["scar"]) == (90.0, 1.0)
+    assert first.keys["year"] == 2016
+    assert (second.values["age_years"], second.values["scar"]) == (90.5, None)
+
+
+def test_the_labels_of_ptbxl_are_read(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "schema.toml"
+    path.write_text(PTBXL)
+    entries = read_labels(data / "ptbxl" / "labels.csv", read_schema(path))
+    assert len(entries) == 3396
+    assert entries[0].keys == {"record": "1", "patient": "15709", "fold": 3}
+    assert entries[0].values["age_years"] == 56
+    assert max(float(entry.values["age_years"] or 0) for entry in entries) == 90
+    assert sum(entry.keys["fold"] == 10 for entry in entries) == 1101
+
+
+PTBXL = """
+[columns]
+record = "ecg_id"
+patient = "patient_id"
+fold = "strat_fold"
+
+[clinical.age_years]
+column = "age"
+replace = { "300" = 90 }
+
+[clinical.sex]
+
+[labels.mi]
+values = "binary"
+"""
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
@@ -412,6 +448,7 @@ def test_values_mean_what_the_schema_says(tmp_path: Path, schema: Schema) -> Non
         (b"a,1,2016,inf,f,1,35,af", "column age: expected at least 0 and at most 120, found 'inf'"),
         (b'a,1,2016,"70,5",f,1,35,af', "column age: expected a number, found '70,5'"),
         (b"a,1,2016,70,F,1,35,af", "column sex: expected 0 or 1, found 'F'"),
+        (b"a,1,2016,70,f,1.5,35,af", "column scar: expected 0 or 1, found '1.5'"),
         (b"a,1,2016,70,f,2,35,af", "column scar: expected 0 or 1, found '2'"),
         (b"a,1,2016,70,f,1,101,af", "column ef: expected at least 0 and at most 100, found '101'"),
         (b"a,1,2016,70,f,1,35,AF", "column rhythm: expected one of sinus, af, found 'AF'"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecgvision.cli.common import Commands, extra, printable
+from ecgvision.cli.common import Commands, check_output, extra, printable
 from ecgvision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -249,3 +249,82 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"expected numbers like 0.8,0.1,0.1, found {text!r}") from None
+
+
+@dataset.command()
+@click.argument("data", type=click.Path(path_type=Path), metavar="DATA")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["md", "csv", "html"]),
+    help="What is printed.  [default: md, and nothing with -o]",
+)
+@click.option(
+    "-o",
+    "--out",
+    "targets",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Write a .md, .csv or .html; may be given several times.",
+)
+@click.option(
+    "--tasks",
+    type=click.Path(path_type=Path),
+    metavar="TOML",
+    help="File with [[tasks]], such as a recipe: their prevalence is added.",
+)
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+def stats(
+    data: Path, kind: str | None, targets: tuple[Path, ...], tasks: Path | None, force: bool
+) -> None:
+    """Sum up DATA split by split: n, %, mean and standard deviation, and what is not known."""
+    kinds = {target: target.suffix.lower().removeprefix(".") for target in targets}
+    for target, ending in kinds.items():
+        if ending not in ("md", "csv", "html"):
+            raise UsageError(f"-o {str(target)!r}: the name must end in .md, .csv or .html")
+        check_output(target, force=force)
+    with extra("data"):
+        from ecgvision.dataset.stats import WRITTEN, read_tasks, statistics
+        from ecgvision.dataset.store import open_dataset
+    from ecgvision.output import write_files
+
+    table = statistics(open_dataset(data), read_tasks(tasks) if tasks else ())
+    write_files({target: WRITTEN[ending](table).encode() for target, ending in kinds.items()})
+    if kind or not targets:
+        click.echo(WRITTEN[kind or "md"](table), nl=False)
+
+
+@dataset.command()
+@click.argument("data", type=click.Path(path_type=Path), metavar="DATA")
+@click.option(
+    "-o",
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="OUT",
+    help="Folder for the shards.",
+)
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["parquet", "webdataset"]),
+    required=True,
+    help="parquet: what datasets.load_dataset reads; webdataset: tar files.",
+)
+@click.option("--shard-rows", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option("--force", is_flag=True, help="Replace an older export of that name.")
+def export(data: Path, target: Path, form: str, shard_rows: int, force: bool) -> None:
+    """Write DATA in a form that other tools read, a set of files for each split.
+
+    Ids of patients, records and sources go with it, as DATA has them. Excluded rows do not.
+    """
+    with extra("data"):
+        from ecgvision.dataset.export import export as export_dataset
+        from ecgvision.dataset.store import open_dataset
+
+    opened = open_dataset(data)
+    counts = export_dataset(opened, target, form, shard_rows=shard_rows, replace=force)
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    click.echo(f"{printable(str(target))}: {told}")
