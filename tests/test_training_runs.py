@@ -22,7 +22,8 @@ from ecgvision.training.errors import TrainingError
 from ecgvision.training.recipe import Recipe, load_recipe
 from ecgvision.training.run import train_run
 
-pytestmark = pytest.mark.slow
+# A machine with much else to do takes its time over starting Python.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EPOCHS = 30
 RECIPE = "multi-1d"
@@ -76,7 +77,7 @@ def test_a_killed_training_goes_on_to_the_same_end(tiny: Dataset, tmp_path: Path
         command(tiny.folder, run, *SETTINGS), env=ONE_THREAD, stderr=subprocess.DEVNULL
     )
     try:
-        until = time.monotonic() + 240
+        until = time.monotonic() + 600
         while rows_of(run) < 4 and process.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -129,7 +130,7 @@ def test_two_processes_train_one_network(tiny: Dataset, tmp_path: Path) -> None:
         env=ONE_THREAD,
         capture_output=True,
         text=True,
-        timeout=290,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stderr
