@@ -224,7 +224,8 @@ def _equations(physics: Physics, arrangement: Arrangement, level: Thresholds) ->
         )
     fraction, best, kept = physics.fraction, arrangement.limb_best, arrangement.limb_kept
     broken = fraction is not None and fraction > level.physics
-    if best is None or best.margin <= level.limb:
+    # Of a page that is doubtful all the same, the likely reason helps more than none.
+    if best is None or best.margin <= (level.limb_kept if broken else level.limb):
         best = kept if kept is not None and kept.margin > level.limb_kept else None
     if best is not None:
         if best.kind == "rows":

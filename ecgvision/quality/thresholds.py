@@ -3,6 +3,7 @@
 `_BY_COLUMNS` comes from what `docs/quality_table.py` prints of folds 1 to 8 of PTB-XL alone: the
 limits that one good page in a hundred passes (arrangement), or two in a thousand (the others),
 rounded up, and at least 0.03 and 0.04, as readings have other errors than the noise put in there.
+`limb_kept` is from every fourth record; `docs/quality.md` says how many of all pass it.
 The margins of the learned table are those of tables that had not seen the page's patient. Rates on
 fold 10 are in `docs/quality.md`. The more columns, the fewer beats each lead shows, and the less
 sure an average beat is.
