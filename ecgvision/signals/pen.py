@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.optimize import least_squares
 from scipy.special import ndtr
 
@@ -23,6 +24,9 @@ _SHARPEST_PX, _SOFTEST_PX = 0.05, 3.0
 # A stretch of columns is flat where the line moves by less than this per column (px).
 _FLAT_SLOPE = 0.15
 _LEAST_COLUMNS = 40
+# A pen that trembles within its own width draws a wider line. Columns where it moves by no more
+# than this (px) tell its width, and this share of a row's flat columns in any case.
+_STILL_PX, _STILLEST = 0.25, 0.1
 _BINS_PER_PX = 8
 # Flat columns whose ink is much thicker than the others' touch something.
 _ODD = 1.5
@@ -96,7 +100,7 @@ def _profile(
     dark: NDArray[np.float32], rows: Sequence[ColumnInk], px_per_mm: float
 ) -> tuple[Floats, Floats]:
     """(offsets from the line's middle, darkness there) of the flat columns of all rows."""
-    reach = int(np.ceil(_WIDEST_MM / 2 * px_per_mm)) + 2
+    reach, usual = int(np.ceil(_WIDEST_MM / 2 * px_per_mm)) + 2, USUAL_MM * px_per_mm
     steps = np.arange(-reach, reach + 1)
     offsets, values = [], []
     for ink in rows:
@@ -105,6 +109,8 @@ def _profile(
         flat = ink.seen & ink.upper_seen & ink.lower_seen & ~ink.shared & (slope < _FLAT_SLOPE)
         if not flat.any():
             continue
+        moved = _moved(centre, usual)
+        flat &= moved <= max(_STILL_PX, float(np.quantile(moved[flat], _STILLEST)))
         flat &= ink.thickness < _ODD * np.median(ink.thickness[flat])
         y = ink.split[flat].astype(np.int64)[:, None] + steps
         inside = (y >= 0) & (y < dark.shape[0])
@@ -114,3 +120,13 @@ def _profile(
     if not offsets:
         return np.empty(0), np.empty(0)
     return np.concatenate(offsets), np.concatenate(values).astype(np.float64)
+
+
+def _moved(centre: Floats, pen_px: float) -> Floats:
+    """(n,): how far the line goes up and down within a pen's width of each column."""
+    around = 2 * int(np.ceil(pen_px / 2)) + 1
+    known = np.isfinite(centre)
+    highest = maximum_filter1d(np.where(known, centre, np.inf), around)
+    lowest = minimum_filter1d(np.where(known, centre, -np.inf), around)
+    result: Floats = highest - lowest
+    return result

@@ -53,7 +53,7 @@ _END_MM, _PAGE_MM, _COLUMN_MM, _LEAN, _STRETCH = 0.01, 0.3, 0.02, 0.0004, 0.0015
 _SAMPLES_MM, _SAMPLE_ERROR_MM, _SAMPLE_MM, _ANY_MM = (0.05, 0.1), 0.005, 0.06, 1.0
 # Renderers draw a pen's round end as a polygon, a little short of it (mm). A sample and both ends
 # of the pen then look so long.
-_SHORT_MM, _SHORT_ERROR_MM, _LENGTHS_MM = 0.008, 0.006, (0.02, 0.15)
+_SHORT_MM, _SHORT_ERROR_MM, _LENGTHS_MM, _UNUSUAL_MM = 0.008, 0.006, (0.02, 0.15), 0.03
 # Misfits must be this much apart to tell round from square ends.
 _TELLS = 1.3
 # More than that no single end speaks against a place.
@@ -144,7 +144,8 @@ def _loose_columns(rows: Sequence[Sequence[LeadBox]]) -> tuple[float, ...]:
 def _is_round(ends: Sequence[_End], columns: Sequence[float]) -> bool:
     """Whether the pen's ends are round: by the misfits, or else by the ends on either side.
 
-    With the wrong pen, leads come out too short or too long by nearly a pen. Most pens are round.
+    With the wrong pen, leads come out too short or too long by nearly a pen, or their ends do not
+    agree. Most pens are round.
     """
     ratio = sum(e.square.misfit for e in ends) / max(sum(e.round_.misfit for e in ends), 1e-9)
     if ratio > _TELLS or ratio < 1 / _TELLS:
@@ -153,11 +154,12 @@ def _is_round(ends: Sequence[_End], columns: Sequence[float]) -> bool:
     if min(starts, len(ends) - starts) < _LEAST_ENDS:
         return True
     low, high = _LENGTHS_MM
-    off = []
+    doubt = []
     for one in (True, False):
-        length = _placed(ends, columns, is_round=one, sample=(_SAMPLE_MM, _ANY_MM)).sample_mm
-        off.append(max(low - length, length - high, 0.0))
-    return off[0] <= off[1]
+        placed = _placed(ends, columns, is_round=one, sample=(_SAMPLE_MM, _ANY_MM))
+        unusual_mm = max(low - placed.sample_mm, placed.sample_mm - high, 0.0)
+        doubt.append(placed.squares + (unusual_mm / _UNUSUAL_MM) ** 2)
+    return doubt[0] <= doubt[1]
 
 
 @dataclass(frozen=True)
