@@ -84,6 +84,24 @@ def test_a_profile_holds_the_ink_of_its_width() -> None:
         assert line_profile(offset, 3.3, 0.8, blur).sum() == pytest.approx(0.8 * 3.3, abs=1e-6)
 
 
+@pytest.mark.parametrize("dpi", [200, 300])
+def test_a_trembling_line_is_no_wider_pen(
+    dpi: float, formats: dict[str, Format], page_of: OpenPage
+) -> None:
+    """Muscle noise moves the pen to and fro within its own width, four fifths of every second."""
+    one = formats["ge-mac1200"]
+    quiet = synthetic_ecg(seed=4)
+    noise_mv = np.random.default_rng(1).normal(0, 0.02, quiet.signal_mv.shape)
+    noise_mv *= np.arange(noise_mv.shape[1]) / quiet.fs_hz % 1 < 0.8
+    ecg = Ecg((quiet.signal_mv + noise_mv).astype(np.float32), quiet.fs_hz)
+    drawn = draw_page(one.layouts[0], one.info, ecg, pen_mm=0.3)
+    page = page_of(as_png(drawn.pdf, dpi), ".png")
+    ink = one.remove_grid(page, drawn.layout)
+    dark = (np.float32(255) - ink) / np.float32(255)
+    _, pen = _inks_and_pen(dark, row_ways(page, drawn.layout, ink), page.px_per_mm)
+    assert pen.width_px / page.px_per_mm == pytest.approx(0.3, abs=0.03)
+
+
 def test_a_page_without_flat_ink_gives_the_usual_pen() -> None:
     pen = measured_pen(np.zeros((50, 50), np.float32), (), 8.0)
     assert pen.width_px == pytest.approx(2.4)
