@@ -60,7 +60,7 @@ study-small: $(VENV)/.train
 	$(RUN) dataset render $(STUDY)/cohort -o $(STUDY)/data --style published-windows --image-px 192 192; \
 		test $$? -le 1  # 1: a page was refused, and is named
 	$(RUN) dataset split $(STUDY)/data --by study
-	$(RUN) dataset stats $(STUDY)/data --tasks zoo/recipes/study-small.toml -o $(STUDY)/table-1.html
+	$(RUN) dataset stats $(STUDY)/data --tasks zoo/recipes/multi.toml -o $(STUDY)/table-1.html
 	$(RUN) train study-small --data $(STUDY)/data -o $(STUDY)/multi
 	$(RUN) train xgboost --data $(STUDY)/data -o $(STUDY)/xgboost
 	$(RUN) train majority --data $(STUDY)/data -o $(STUDY)/majority

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +14,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ecgvision.qrs import beats_window, qrs_times
 from ecgvision.trace import LeadTrace
-from ecgvision.types import LEADS, Box, EcgImage, Layout, LeadBox, Match, Notice, Page
+from ecgvision.types import (
+    LEADS,
+    Box,
+    EcgImage,
+    Layout,
+    LeadBox,
+    Match,
+    Notice,
+    Page,
+    PublishedStyle,
+)
 
 if TYPE_CHECKING:
     from ecgvision.types import Pixels
@@ -247,7 +257,55 @@ def published_image(page: Page, match: Match, ink: Pixels, *, windows: bool) -> 
         pixels = np.hstack([pixels[:, first:last] for first, last in style.windows_px])
         name = "published-windows"
     layout = match.layout
-    return EcgImage(pixels, scale, name, (), layout.speed_mm_per_s, layout.gain_mm_per_mv)
+    boxes = published_boxes(layout, (dx, dy), windows=windows)
+    return EcgImage(pixels, scale, name, boxes, layout.speed_mm_per_s, layout.gain_mm_per_mv)
+
+
+def published_boxes(
+    layout: Layout, offset_px: tuple[int, int] = (0, 0), *, windows: bool
+) -> tuple[LeadBox, ...]:
+    """Where the twelve leads stand in the layout's published picture, in mm from its corner.
+
+    `offset_px` is how far the cuts move with the leads. Of a lead that is cut, the largest piece
+    counts, and the seconds that it shows. Raises `ValueError` for a layout that was not published.
+    """
+    style = layout.published
+    if style is None:
+        raise ValueError(f"layout {layout.name} has no published style")
+    windows_px = style.windows_px if windows and style.windows_px else ((0, style.width_px),)
+    found = []
+    for lead_box in layout.twelve:
+        pieces = list(_pieces(lead_box, layout.speed_mm_per_s, style, offset_px, windows_px))
+        if pieces:
+            found.append(max(pieces, key=lambda one: one.box.width_mm * one.box.height_mm))
+    return tuple(found)
+
+
+def _pieces(
+    lead_box: LeadBox,
+    speed_mm_per_s: float,
+    style: PublishedStyle,
+    offset_px: tuple[int, int],
+    windows_px: Sequence[tuple[int, int]],
+) -> Iterator[LeadBox]:
+    """What of a lead each tile and window shows."""
+    scale, box = style.px_per_mm, lead_box.box
+    for tile in style.tiles:
+        dx = tile.to_left_px - tile.left_px - offset_px[0]
+        dy = tile.to_top_px - tile.top_px - offset_px[1]
+        top = max(box.top_mm * scale + dy, tile.to_top_px)
+        bottom = min(box.bottom_mm * scale + dy, tile.to_top_px + tile.height_px)
+        moved = 0
+        for first, last in windows_px:
+            left = max(box.left_mm * scale + dx, tile.to_left_px, first)
+            right = min(box.right_mm * scale + dx, tile.to_left_px + tile.width_px, last)
+            if left < right and top < bottom:
+                sides = (left - first + moved, top, right - first + moved, bottom)
+                shown = Box(*(side / scale for side in sides))
+                start_s = lead_box.start_s + ((left - dx) / scale - box.left_mm) / speed_mm_per_s
+                stop_s = start_s + shown.width_mm / speed_mm_per_s
+                yield LeadBox(lead_box.lead, shown, start_s, stop_s)
+            moved += last - first
 
 
 def _printed_names(page: Page, layout: Layout, px_per_mm: float) -> list[tuple[Pixels, int, int]]:

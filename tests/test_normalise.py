@@ -319,6 +319,44 @@ def test_philips_tiles_stand_where_published(
 
 
 @pytest.mark.parametrize("offset_px", [(0, 0), (-40, 17)])
+@pytest.mark.parametrize(
+    ("format_id", "windows", "least_s"),
+    [("philips-tc30", False, 2.1), ("ge-mac1200", False, 4.5), ("ge-mac1200", True, 2.4)],
+)
+def test_published_pictures_know_where_their_leads_stand(
+    format_id: str,
+    windows: bool,
+    least_s: float,
+    offset_px: tuple[int, int],
+    formats: dict[str, Format],
+    page_of: OpenPage,
+) -> None:
+    page, ink = marked_page(page_of)
+    offset_mm = (offset_px[0] / PX_PER_MM, offset_px[1] / PX_PER_MM)
+    layout = formats[format_id].layouts[0].shifted(*offset_mm)
+    image = published_image(page, Match(layout, 1.0, offset_mm), ink, windows=windows)
+    assert [one.lead for one in image.boxes] == list(LEADS)
+    for shown, lead_box in zip(image.boxes, layout.twelve, strict=True):
+        assert lead_box.start_s - 1e-9 <= shown.start_s
+        assert shown.stop_s <= lead_box.stop_s + 1e-9
+        assert shown.stop_s - shown.start_s > least_s
+        # What the page has where the box says that the lead is, the picture has in the box.
+        x_mm = lead_box.box.left_mm + (shown.start_s - lead_box.start_s) * layout.speed_mm_per_s
+        seen = shown.box
+        size = (int(seen.width_mm * PX_PER_MM) - 2, int(seen.height_mm * PX_PER_MM) - 2)
+        at = (round(seen.left_mm * PX_PER_MM), round(seen.top_mm * PX_PER_MM))
+        cut = image.pixels[at[1] : at[1] + size[1], at[0] : at[0] + size[0]]
+        due_x = round(x_mm * PX_PER_MM)
+        tops = [round(lead_box.box.top_mm * PX_PER_MM) + k for k in range(-1, 8)]
+        same = [
+            np.array_equal(cut, ink[top : top + size[1], due_x + k : due_x + k + size[0]])
+            for top in tops
+            for k in (-1, 0, 1)
+        ]
+        assert any(same), shown.lead
+
+
+@pytest.mark.parametrize("offset_px", [(0, 0), (-40, 17)])
 def test_ge_area_and_windows_stand_where_published(
     offset_px: tuple[int, int], formats: dict[str, Format], page_of: OpenPage
 ) -> None:

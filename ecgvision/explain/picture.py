@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ecgvision.normalise import published_boxes
 from ecgvision.types import LEADS
 
 if TYPE_CHECKING:
-    from ecgvision.types import EcgImage, Pixels
+    from ecgvision.types import EcgImage, Layout, LeadBox, Pixels
 
 _WIDTH_PX = 900
 _TITLE_PX, _TEXT_PX = 26, 18
@@ -36,15 +37,19 @@ class LeadPart:
 def parts_of_image(image: EcgImage) -> tuple[LeadPart, ...]:
     """The lead boxes of a normalised picture; none where it does not know them."""
     height, width = (side / image.px_per_mm for side in image.pixels.shape[:2])
+    return _parts(image.boxes, width, height)
+
+
+def _parts(boxes: Sequence[LeadBox], width_mm: float, height_mm: float) -> tuple[LeadPart, ...]:
     return tuple(
         LeadPart(
             b.lead,
-            b.box.left_mm / width,
-            b.box.top_mm / height,
-            b.box.right_mm / width,
-            b.box.bottom_mm / height,
+            b.box.left_mm / width_mm,
+            b.box.top_mm / height_mm,
+            b.box.right_mm / width_mm,
+            b.box.bottom_mm / height_mm,
         )
-        for b in image.boxes
+        for b in boxes
     )
 
 
@@ -54,6 +59,18 @@ def canonical_parts() -> tuple[LeadPart, ...]:
         LeadPart(lead, k // 6 / 2, k % 6 / 6, (k // 6 + 1) / 2, (k % 6 + 1) / 6)
         for k, lead in enumerate(LEADS)
     )
+
+
+def published_parts(layout: Layout, style: str) -> tuple[LeadPart, ...]:
+    """The boxes of a published picture of the layout, where the leads lie as they are due."""
+    told = layout.published
+    if told is None:
+        return ()
+    windows = style == "published-windows"
+    shown = told.windows_px if windows and told.windows_px else ((0, told.width_px),)
+    width = sum(last - first for first, last in shown) / told.px_per_mm
+    boxes = published_boxes(layout, windows=windows)
+    return _parts(boxes, width, told.height_px / told.px_per_mm)
 
 
 def heat_by_lead(heat: NDArray[np.float32], parts: Sequence[LeadPart]) -> dict[str, float]:

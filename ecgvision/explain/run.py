@@ -21,9 +21,11 @@ from ecgvision.explain.picture import (
     heat_by_lead,
     overlay,
     parts_of_image,
+    published_parts,
 )
 from ecgvision.normalise import ImageOptions
 from ecgvision.output import json_bytes, png_bytes, write_files
+from ecgvision.plugins import load_formats
 from ecgvision.tasks import Task
 from ecgvision.training.asking import log_odds
 from ecgvision.training.features import imputed
@@ -89,11 +91,21 @@ def row_subject(run: Path, dataset: Dataset, row: int) -> Subject:
             f"row {row} is not there; data set {dataset.about.name!r} has 0 to {len(dataset) - 1}"
         )
     image = np.array(dataset.images[row])
-    style = dataset.about.image.style
-    parts = canonical_parts() if style in ("", "canonical") else ()
+    parts = _parts(dataset.about.image.style, str(dataset.rows["format"].iloc[row]))
     there = [name for name in recipe.clinical if name in dataset.rows]
     clinical = {name: float(dataset.rows[name].iloc[row]) for name in there}
     return Subject(f"row-{row}", image, image, parts, clinical)
+
+
+def _parts(style: str, format_id: str) -> tuple[LeadPart, ...]:
+    """Where the leads stand in a picture of that style; none where the format is not installed."""
+    if style in ("", "canonical"):
+        return canonical_parts()
+    for one in load_formats().formats:
+        if one.info.id == format_id:
+            layout = next((two for two in one.layouts if two.published), None)
+            return () if layout is None else published_parts(layout, style)
+    return ()
 
 
 def explain(run: Path, subject: Subject, out: Path) -> Explained:
