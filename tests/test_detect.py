@@ -15,7 +15,7 @@ from PIL import Image
 
 from ecgvision.detect import GOOD_SCORE, find_layout, with_header
 from ecgvision.errors import NoMatchError
-from ecgvision.evidence import upright
+from ecgvision.evidence import _unframed, upright
 from ecgvision.layouts import regular_layout
 from ecgvision.media.canvas import PdfCanvas
 from ecgvision.plugins import Format, build_formats, plugin_from
@@ -624,3 +624,39 @@ def test_what_a_refusal_tells_is_of_the_page_as_it_lies(
     match = best(page_of(canvas.tobytes()), formats["ge-muse"])
     assert (match.score, match.quarter_turns) == (0.0, 0)
     assert "rows of ink" in match.evidence[0]
+
+
+@pytest.mark.parametrize("dpi", [150, 200])
+@pytest.mark.parametrize("offset_mm", [(0.0, 0.0), (2.0, 1.5)])
+def test_grey_scans_of_a_red_grid(
+    offset_mm: tuple[float, float],
+    dpi: int,
+    formats: dict[str, Format],
+    ecg: Ecg,
+    page_of: OpenPage,
+) -> None:
+    """The grid's frame is as dark as ink then, and runs beside the rows and past their ends."""
+    philips = formats["philips-tc30"]
+    layout = philips.layouts[0]
+    drawn = draw_page(layout, philips.info, ecg, offset_mm=offset_mm)
+    for rotation_deg in (-0.8, 1.07):
+        pdf = scanned(drawn.pdf, dpi=dpi, rotation_deg=rotation_deg, jpeg_quality=65, grey=True)
+        match = best(page_of(pdf), philips)
+        assert_found(match, layout, offset_mm)
+        assert match.score > 0.9, match.evidence
+
+
+@pytest.mark.parametrize("grid", [True, False])
+@each_layout
+def test_no_frame_is_seen_where_there_is_none(
+    format_id: str,
+    name: str,
+    grid: bool,
+    formats: dict[str, Format],
+    layout_of: FindLayout,
+    ecg: Ecg,
+) -> None:
+    """Pulses at the left, separators, flat rows: two sides or three are no frame."""
+    drawn = draw_page(layout_of(format_id, name), formats[format_id].info, ecg, grid=grid)
+    ink = rasterise(drawn.ink_only_pdf, 6.0, grey=True) < 128
+    assert _unframed(ink, 6.0) is ink
