@@ -15,11 +15,12 @@ from PIL import Image
 
 from ecgvision.detect import GOOD_SCORE, find_layout, with_header
 from ecgvision.errors import NoMatchError
-from ecgvision.evidence import _unframed, upright
+from ecgvision.evidence import upright
 from ecgvision.layouts import regular_layout
 from ecgvision.media.canvas import PdfCanvas
 from ecgvision.plugins import Format, build_formats, plugin_from
 from ecgvision.recognition import recognise
+from ecgvision.ruled import without_frame
 from ecgvision.testing import Ecg, as_png, draw_page, rasterise, scanned
 from ecgvision.types import LEADS, FormatInfo, Layout, Match, Page
 
@@ -659,4 +660,4 @@ def test_no_frame_is_seen_where_there_is_none(
     """Pulses at the left, separators, flat rows: two sides or three are no frame."""
     drawn = draw_page(layout_of(format_id, name), formats[format_id].info, ecg, grid=grid)
     ink = rasterise(drawn.ink_only_pdf, 6.0, grey=True) < 128
-    assert _unframed(ink, 6.0) is ink
+    assert without_frame(ink, 6.0) is ink
