@@ -25,7 +25,8 @@ class Share(LocalFileSystem):  # type: ignore[misc]
     protocol = "share"
 
 
-fsspec.register_implementation("share", Share, clobber=True)
+# By its name: pytest's search for doctests imports this file once more, as another module.
+fsspec.register_implementation("share", "tests.stores.Share", clobber=True)
 
 
 # --- what is converted --------------------------------------------------------------------------

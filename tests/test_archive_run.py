@@ -173,7 +173,11 @@ def test_workers_end_with_the_run(folder: Path, pages: list[bytes]) -> None:
 def test_ctrl_c_keeps_what_is_done(folder: Path, pages: list[bytes], workers: str) -> None:
     archive(pages, 12)
     process = subprocess.Popen(
-        command("out", "--workers", workers), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command("out", "--workers", workers),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # What is started in the background is deaf to Ctrl-C, and so would be all it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # Files, not pages: what the interrupted one had finished is done again.
     wait_until(lambda: recorded("out") >= 2, process)
