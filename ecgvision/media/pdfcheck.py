@@ -69,6 +69,7 @@ def opened(file: SourceFile) -> Any:
             "one that asks for it",
             "save a copy without a password",
         )
+    count = _page_count(document)  # to count is to read: only then the index may turn out broken
     if document.is_repaired:
         raise _refused(
             document,
@@ -78,7 +79,6 @@ def opened(file: SourceFile) -> Any:
             "one that stops early or has a broken index",
             _AGAIN,
         )
-    count = _page_count(document)
     # Each page is an object of its own: more pages than objects are a lie.
     if count is None or count >= document.xref_length():
         raise _refused(

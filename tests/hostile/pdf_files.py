@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -27,6 +28,8 @@ def cases() -> list[Case]:
         of("page-tree-loop", _page_tree_loop, "pdf-damaged", "pdf-no-pages", "page-damaged"),
         of("page-tree-laughs", _page_tree_laughs, "pdf-damaged"),
         of("count-lies", _count_lies, "pdf-damaged"),
+        of("index-misses-pages", _index_misses_pages, "pdf-damaged"),
+        of("number-given-twice", _number_given_twice, "pdf-damaged"),
         of("stream-length-lies", _length_lies, GOOD),
         of("object-stream-bomb", _object_stream_bomb, "pdf-damaged", "pdf-no-pages"),
         Case("pages-10000", _ten_thousand, frozenset([GOOD]), pages=3),
@@ -73,6 +76,21 @@ def _page_tree_laughs() -> bytes:
 
 def _count_lies() -> bytes:
     return raw_pdf.one_page(b"").replace(b"/Count 1>>", b"/Count 2147483647>>")
+
+
+def _index_misses_pages() -> bytes:
+    """The index has another place for the page tree, which is noticed when pages are counted."""
+    data = good_pdf()
+    at = re.findall(rb"^(\d{10}) 00000 n", data, re.MULTILINE)[1]
+    return data.replace(at + b" 00000 n", b"%010d 00000 n" % (int(at) + 5), 1)
+
+
+def _number_given_twice() -> bytes:
+    """The page has the catalogue's number: counted twice, the file has one page and then none."""
+    data = raw_pdf.one_page(b"0 0 m 9 9 l S", packed=False)
+    second = re.findall(rb"^(\d{10}) 00000 n", data, re.MULTILINE)[1]
+    data = data.replace(second + b" 00000 n", b"%010d 00000 n" % 6, 1)
+    return data.replace(b"3 0 obj", b"1 0 obj", 1)
 
 
 def _length_lies() -> bytes:
