@@ -272,7 +272,7 @@ def published_boxes(
     style = layout.published
     if style is None:
         raise ValueError(f"layout {layout.name} has no published style")
-    windows_px = style.windows_px if windows and style.windows_px else ((0, style.width_px),)
+    windows_px = style.shown_px(windows)
     found = []
     for lead_box in layout.twelve:
         pieces = list(_pieces(lead_box, layout.speed_mm_per_s, style, offset_px, windows_px))

@@ -136,6 +136,10 @@ class PublishedStyle:
     windows_px: tuple[tuple[int, int], ...] = ()
     px_per_mm: float = RENDER_PX_PER_MM
 
+    def shown_px(self, windows: bool) -> tuple[tuple[int, int], ...]:
+        """The column ranges that a picture shows side by side: its windows, or all of it."""
+        return self.windows_px if windows and self.windows_px else ((0, self.width_px),)
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

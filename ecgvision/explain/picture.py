@@ -67,8 +67,7 @@ def published_parts(layout: Layout, style: str) -> tuple[LeadPart, ...]:
     if told is None:
         return ()
     windows = style == "published-windows"
-    shown = told.windows_px if windows and told.windows_px else ((0, told.width_px),)
-    width = sum(last - first for first, last in shown) / told.px_per_mm
+    width = sum(last - first for first, last in told.shown_px(windows)) / told.px_per_mm
     boxes = published_boxes(layout, windows=windows)
     return _parts(boxes, width, told.height_px / told.px_per_mm)
 
