@@ -51,10 +51,15 @@ pytestmark = [
 @contextmanager
 def workers(count: int = 2, **more: Any) -> Iterator[Any]:
     """A scheduler and so many worker processes, each looked after by a nanny."""
-    failures = {"distributed.scheduler.allowed-failures": 1}
+    settings = {
+        "distributed.scheduler.allowed-failures": 1,
+        # So long after a death a local cluster looks whether its worker is back, and gives it up if
+        # not: the tests kill some again at just that moment.
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+    }
     given = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0", **more}
     with (
-        dask.config.set(failures),
+        dask.config.set(settings),
         distributed.LocalCluster(n_workers=count, silence_logs=50, **given) as found,
     ):
         yield found
