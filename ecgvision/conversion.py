@@ -19,7 +19,7 @@ from ecgvision.calibration import calibrate
 from ecgvision.calibration.compare import CONTRADICT
 from ecgvision.errors import NoMatchError, PageError, UnreadableError, UsageError
 from ecgvision.evidence import upright
-from ecgvision.media import Renderer, open_report
+from ecgvision.media import Renderer, Report, open_report
 from ecgvision.media.views import rendered, turned
 from ecgvision.normalise import ImageOptions, canonical_image, published_image
 from ecgvision.plugins import Format
@@ -134,13 +134,23 @@ def convert_each(
         return
     with report:
         for number in range(1, report.page_count + 1):
-            try:
-                page = as_read(report.page(number), options.renderer)
-                yield _convert_page(page, report.page_count, digest, formats, options)
-            except PageError as error:
-                yield error
-            except Exception as error:  # a bug, of ours or of a plugin, costs this page only
-                yield _internal(source, number, error)
+            yield convert_page(report, number, digest, formats, options)
+
+
+def convert_page(
+    report: Report, number: int, digest: str, formats: Sequence[Format], options: PageOptions
+) -> Conversion | PageError:
+    """One page of an open report, `number` from 1, or the error it ended in; never raises one.
+
+    `digest` is the SHA-256, in hex, of the report's file.
+    """
+    try:
+        page = as_read(report.page(number), options.renderer)
+        return _convert_page(page, report.page_count, digest, formats, options)
+    except PageError as error:
+        return error
+    except Exception as error:  # a bug, of ours or of a plugin, costs this page only
+        return _internal(report.source, number, error)
 
 
 def _sha256(source: Path) -> str:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -60,6 +60,17 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def worker_processes(workers: int, memory_bytes: int, preloaded: Sequence[str]) -> ProcessPool:
+    """So many processes of one core each that end with this one, and may each be lost.
+
+    Each may allocate `memory_bytes` beyond what it has at its start. The modules `preloaded` are
+    loaded once for all of them.
+    """
+    return ProcessPool(
+        workers, initializer=_prepare, initargs=(memory_bytes,), context=_context(preloaded)
+    )
 
 
 @dataclass(slots=True)
@@ -170,11 +181,7 @@ class Pool:
     # --- the pool itself ------------------------------------------------------------------------
 
     def _started(self) -> ProcessPool:
-        memory_bytes = self._limits.memory_bytes
-        context = _context()
-        return ProcessPool(
-            self._limits.workers, initializer=_prepare, initargs=(memory_bytes,), context=context
-        )
+        return worker_processes(self._limits.workers, self._limits.memory_bytes, _PRELOADED)
 
     def _stop(self) -> None:
         if self._pool is not None:
@@ -219,28 +226,34 @@ def _spooled(task: FileTask) -> tuple[PageRow, ...]:
 
 
 def _lost(code: int, task: FileTask) -> Crash:
-    """What the end of a process says; only a system that lacks memory kills one outright."""
-    rows = _spooled(task)
+    return Crash(*end_of_process(code), _spooled(task))
+
+
+def end_of_process(code: int) -> tuple[str, str]:
+    """Reason code and words for how a process ended.
+
+    Only a system that lacks memory kills one outright.
+    """
     if code >= 0:
-        return Crash("worker-crashed", f"that its process ended with code {code}", rows)
+        return "worker-crashed", f"that its process ended with code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
     reason = "memory-exceeded" if name == "SIGKILL" else "worker-crashed"
-    return Crash(reason, f"that its process was ended by {name}", rows)
+    return reason, f"that its process was ended by {name}"
 
 
 # --- in a worker ----------------------------------------------------------------------------------
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context(preloaded: Sequence[str]) -> multiprocessing.context.BaseContext:
     """Never a plain fork, which copies a process without its threads."""
     with _single_threads():
         if "forkserver" not in multiprocessing.get_all_start_methods():
             return multiprocessing.get_context("spawn")
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
+        context.set_forkserver_preload(list(preloaded))
         from multiprocessing import forkserver
 
         # Now, as what it starts gets the environment that it was started with.

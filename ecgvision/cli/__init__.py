@@ -18,6 +18,7 @@ from ecgvision.cli.models import models
 from ecgvision.cli.pages import inspect, sample
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
+from ecgvision.cli.serving import serve
 from ecgvision.cli.training import train
 
 
@@ -38,7 +39,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(convert, report, redact, inspect, formats, sample),
-    *(dataset, train, evaluate, explain, models),
+    *(dataset, train, evaluate, explain, models, serve),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -1,0 +1,1 @@
+"""The screening page: reports in a browser, in; images, signals and answers, out."""
