@@ -16,6 +16,7 @@ from ecgvision.cli.explaining import explain
 from ecgvision.cli.formats import formats
 from ecgvision.cli.models import models
 from ecgvision.cli.pages import inspect, sample
+from ecgvision.cli.predicting import predict
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
 from ecgvision.cli.serving import serve
@@ -39,7 +40,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(convert, report, redact, inspect, formats, sample),
-    *(dataset, train, evaluate, explain, models, serve),
+    *(dataset, train, evaluate, predict, explain, models, serve),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from ecgvision import __version__
 from ecgvision.web import api
+from ecgvision.web.answering import about_model
 from ecgvision.web.errors import Refusal, WebError
 from ecgvision.web.guard import Guard
 from ecgvision.web.private import PrivateFolder
@@ -33,14 +34,18 @@ _PLAIN = {
 
 
 def create_app(settings: Settings, reader: Reader = read_upload) -> ASGIApp:
-    """The whole server as an ASGI application; its processes start and end with its lifespan."""
+    """The whole server as an ASGI application; its processes start and end with its lifespan.
+
+    Raises `UsageError` and other errors of `load_model` for a model that cannot be asked.
+    """
+    model = about_model(settings.model)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with PrivateFolder() as root:
             uploads = Uploads(root, settings.workers, settings.limits, reader)
             await uploads.start()
-            app.state.shared = Shared(settings, uploads)
+            app.state.shared = Shared(settings, uploads, model)
             try:
                 yield
             finally:

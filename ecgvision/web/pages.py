@@ -14,7 +14,6 @@ from ecgvision.errors import PageError
 from ecgvision.evidence import upright
 from ecgvision.media.views import scaled
 from ecgvision.output import png_bytes
-from ecgvision.types import Notice
 from ecgvision.web.settings import NOTICE
 
 if TYPE_CHECKING:
@@ -70,13 +69,13 @@ def described(page: Conversion) -> dict[str, Any]:
         },
         "verdict": None if quality is None else quality.verdict,
         "findings": [] if quality is None else [one.as_dict() for one in quality.findings],
-        "warnings": [_told(notice) for notice in page.notices],
+        "warnings": warnings(page),
         "arrangement": arrangement(layout, page.match.page_mm),
     }
 
 
-def _told(notice: Notice) -> dict[str, str]:
-    return {"code": notice.code, "message": notice.message}
+def warnings(page: Conversion) -> list[dict[str, str]]:
+    return [{"code": one.code, "message": one.message} for one in page.notices]
 
 
 def arrangement(layout: Layout, page_mm: tuple[float, float] | None = None) -> dict[str, Any]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ecgvision import __version__
 from ecgvision.errors import UsageError
 from ecgvision.plugins import Formats, load_formats
-from ecgvision.web.answering import about_model
 from ecgvision.web.errors import WebError
 from ecgvision.web.settings import NOTICE, RISK_HIGH, RISK_LOW, Settings
 from ecgvision.web.shapes import About, Ceilings, FormatAbout, ModelAbout
@@ -27,12 +25,9 @@ class Shared:
 
     settings: Settings
     uploads: Uploads
+    model: ModelAbout | None
     formats: Formats = field(default_factory=load_formats)
     _drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @cached_property
-    def model(self) -> ModelAbout | None:
-        return about_model(self.settings.model)
 
     @property
     def ready_model(self) -> str | None:

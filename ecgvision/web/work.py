@@ -94,7 +94,9 @@ def _page(report: Report, number: int, formats: Any, task: UploadTask) -> dict[s
         told = pages.described(found)
         if task.pictures:
             told |= pages.draw(report, found, files)
-        told |= answered(task.model, found, task.clinical, files if task.pictures else None)
+        told |= answered(
+            task.model, report, found, formats, task.clinical, files if task.pictures else None
+        )
     told["files"] = sorted(files)
     files[PAGE_JSON] = json.dumps(told, allow_nan=False).encode()
     return files

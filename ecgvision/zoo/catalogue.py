@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ecgvision.errors import EcgVisionError, UsageError
-from ecgvision.zoo.entry import Entry
+from ecgvision.zoo.entry import Entry, ModelFile
 
 ENTRY, CARD = "model.toml", "README.md"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -38,6 +38,17 @@ class Model:
         """Its card, where there is one beside `model.toml`."""
         card = self.path.parent / CARD
         return card if card.is_file() else None
+
+    @property
+    def bundled(self) -> bool:
+        """Whether all its files lie beside `model.toml`."""
+        files = self.entry.files
+        return bool(files) and all(self.beside(file) is not None for file in files)
+
+    def beside(self, file: ModelFile) -> Path | None:
+        """One of its files, where it lies beside `model.toml`."""
+        path = self.path.parent / file.name
+        return path if path.is_file() else None
 
 
 def catalogue(folder: Path | None = None) -> dict[str, Model]:
