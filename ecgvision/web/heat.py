@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ecgvision.output import png_bytes
+from ecgvision.web.pages import label_leads
 
 if TYPE_CHECKING:
     from ecgvision.predicting import ZooModel
@@ -100,18 +101,5 @@ def _coloured(image: EcgImage, parts: list[_Part], warmth: np.ndarray[Any, Any])
     tinted = _HOT_RGB * (grey[:, :, None] / 255)
     mixed = grey[:, :, None] * (1 - share[:, :, None]) + tinted * share[:, :, None]
     picture: Pixels = mixed.round().astype(np.uint8)
-    for lead_box in image.boxes:
-        box = lead_box.box
-        corner = box.left_mm * image.px_per_mm * scale, box.top_mm * image.px_per_mm * scale
-        place = (round(corner[0]) + 8, round(corner[1]) + 22)
-        cv2.putText(
-            picture,
-            lead_box.lead,
-            place,
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.6,
-            (20, 20, 20),
-            1,
-            cv2.LINE_AA,
-        )
+    label_leads(picture, image)
     return picture

@@ -28,6 +28,7 @@ _PICTURE_PX = 1400
 _GUESSED_WIDTH_MM = 297.0
 _JPEG_QUALITY = 82
 _TRACE_RGB = (0, 90, 200)
+_NAME_RGB = (30, 40, 50)
 _PALE = 0.45
 _SUBPIXEL = 4  # bits
 
@@ -177,7 +178,20 @@ def overlay(page: Conversion) -> Pixels:
                 _draw_signal(
                     picture, image, lead_box, signals[lead_box.lead], recording.fs_hz, taller
                 )
+    label_leads(picture, image)
     return picture
+
+
+def label_leads(picture: Pixels, image: EcgImage) -> None:
+    """Write each lead's name into the top left corner of its box on a picture of any width."""
+    scale = picture.shape[1] / image.pixels.shape[1] * image.px_per_mm
+    size = picture.shape[1] / 1600
+    face = cv2.FONT_HERSHEY_SIMPLEX
+    for lead_box in image.boxes:
+        box = lead_box.box
+        at = round(box.left_mm * scale + 14 * size), round(box.top_mm * scale + 40 * size)
+        thick = max(1, round(2 * size))
+        cv2.putText(picture, lead_box.lead, at, face, size, _NAME_RGB, thick, cv2.LINE_AA)
 
 
 def _draw_signal(

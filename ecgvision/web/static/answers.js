@@ -62,7 +62,7 @@ function row(answer, entry, context) {
 function decision(answer) {
   if (answer.threshold === null) return t("answers.none");
   const key = answer.positive ? "answers.above" : "answers.below";
-  return t(key, { threshold: percent(answer.threshold, 1), point: answer.operating_point ?? "" });
+  return t(key, { threshold: percent(answer.threshold, 1), point: answer.operating_point ? ` (${answer.operating_point})` : "" });
 }
 
 function risk(answer, context) {

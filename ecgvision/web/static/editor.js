@@ -229,6 +229,7 @@ function formatRow(entry, context, edit, draw, failed) {
     {},
     ...context.about.formats.map((one) => h("option", { value: one.id }, `${one.vendor} ${one.model}`.trim() || one.id)),
   );
+  if (context.about.formats.some((one) => one.id === entry.page.format)) formats.value = entry.page.format;
   const start = h("select", {}, h("option", { value: "" }, t("correct.choose")));
   for (const one of context.about.formats) {
     one.layouts.forEach((name, at) => start.append(h("option", { value: `${at} ${one.id}` }, `${one.id} ${name}`)));
