@@ -42,7 +42,7 @@ def create_app(settings: Settings, reader: Reader = read_upload) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with PrivateFolder() as root:
+        with PrivateFolder(settings.temporary) as root:
             uploads = Uploads(root, settings.workers, settings.limits, reader)
             await uploads.start()
             app.state.shared = Shared(settings, uploads, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 
 from ecgvision.errors import UsageError
 
@@ -40,7 +41,7 @@ class Settings:
     """`hosts` are the names, without ports, by which browsers may call the server.
 
     Without a `token` everybody who reaches the port may use it. `model` is a model's id or path,
-    None for none.
+    None for none. The private folder lies in `temporary`, by default the system's.
     """
 
     workers: int = 1
@@ -48,6 +49,7 @@ class Settings:
     token: str | None = None
     hosts: tuple[str, ...] = _LOOPBACK_NAMES
     limits: Limits = Limits()
+    temporary: Path | None = None
 
 
 def is_loopback(host: str) -> bool:
