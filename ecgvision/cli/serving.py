@@ -102,15 +102,19 @@ def serve(
         timeout_keep_alive=15,
         timeout_graceful_shutdown=5,
     )
-    listening = _listening(config)
+    with _listening(config) as listening:
+        _tell(host, listening.getsockname()[1], token)
+        click.echo(NOTICE)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _tell(host: str, port: int, token: str | None) -> None:
     shown = f"[{host}]" if ":" in host else host
-    told = f"http://{shown}:{listening.getsockname()[1]}/"
+    told = f"http://{shown}:{port}/"
     click.echo(f"ecgvision: {told}{f'#token={token}' if token else ''}")
     if token:
         click.echo("Who has this address can use the server. It speaks plain HTTP: put it behind")
         click.echo("a proxy with TLS where others may listen on the network.")
-    click.echo(NOTICE)
-    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listening(config: uvicorn.Config) -> socket.socket:

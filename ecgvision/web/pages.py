@@ -185,11 +185,11 @@ def overlay(page: Conversion) -> Pixels:
 def label_leads(picture: Pixels, image: EcgImage) -> None:
     """Write each lead's name into the top left corner of its box on a picture of any width."""
     scale = picture.shape[1] / image.pixels.shape[1] * image.px_per_mm
-    size = picture.shape[1] / 1600
+    size = picture.shape[1] / 1100
     face = cv2.FONT_HERSHEY_SIMPLEX
     for lead_box in image.boxes:
         box = lead_box.box
-        at = round(box.left_mm * scale + 14 * size), round(box.top_mm * scale + 40 * size)
+        at = round(box.left_mm * scale + 14 * size), round(box.top_mm * scale + 34 * size)
         thick = max(1, round(2 * size))
         cv2.putText(picture, lead_box.lead, at, face, size, _NAME_RGB, thick, cv2.LINE_AA)
 

@@ -24,7 +24,7 @@ p { margin: 2px 0; }
 table { width: 100%; border-collapse: collapse; }
 td, th { text-align: left; padding: 2px 6px 2px 0; border-bottom: 1px solid #d0d5db; }
 .small { color: #57606a; font-size: 8px; }
-img { width: 520px; }
+img { width: 250px; }
 """
 
 
@@ -42,9 +42,10 @@ def summary_pdf(
         parts += _reason(told, page)
     if page.answers and model is not None:
         parts += _answers(told, page, model)
-    if picture is not None:
-        parts.append(f'<h2>{escape(told["tab.overlay"])}</h2><img src="{_PICTURE}">')
     parts.append(f'<p class="small">ecgvision {escape(__version__)}. {escape(NOTICE)}</p>')
+    if picture is not None:
+        # It has what is left of the page, and may be made smaller.
+        parts.append(f'<h2>{escape(told["tab.overlay"])}</h2><img src="{_PICTURE}">')
     images = {} if picture is None else {_PICTURE: picture}
     return html_page("".join(parts), _CSS, images)
 

@@ -33,7 +33,14 @@ Reader = Callable[[UploadTask], Failure | None]
 
 _TICK_S = 0.1
 _SWEEP_S = 2.0
-_PRELOADED = ("ecgvision.web.work", "ecgvision.signals.read", "ecgvision.quality")
+_PRELOADED = (
+    "ecgvision.web.work",
+    "ecgvision.media.image",
+    "ecgvision.media.pdf",
+    "ecgvision.quality.picture",
+    "ecgvision.signals.read",
+    "ecgvision.writers.wfdb",
+)
 
 
 @dataclass

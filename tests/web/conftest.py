@@ -85,13 +85,12 @@ class Site:
 
     def finished(self, name: str) -> Any:
         """The report's state once it is over."""
-        return eventually(
-            lambda: (
-                state
-                if (state := self.get(f"/api/reports/{name}").json)["state"] in _OVER
-                else None
-            )
-        )
+
+        def over() -> Any:
+            state = self.get(f"/api/reports/{name}").json
+            return state if state["state"] in ("done", "failed") else None
+
+        return eventually(over)
 
     def read(self, content: bytes, kind: str = PDF) -> Any:
         """Send a report and wait until it is read."""
@@ -102,9 +101,6 @@ class Site:
     def folders(self) -> list[Path]:
         """Uploads that lie in the private folder."""
         return list(self.temporary.glob("ecgvision-serve-*/upload-*"))
-
-
-_OVER = ("done", "failed")
 
 
 def eventually(look: Callable[[], Any]) -> Any:

@@ -21,8 +21,8 @@ from tests.web.readers import CRASH, GREEDY, HANG, troubled
 
 @pytest.fixture(scope="module")
 def shaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Two workers, each page allowed two seconds, two uploads at a time."""
-    limits = Limits(page_s=2, waiting=2)
+    """Two workers, each page allowed six seconds, two uploads at a time."""
+    limits = Limits(page_s=6, waiting=2)
     settings = Settings(workers=2, limits=limits)
     with running(settings, tmp_path_factory.mktemp("shaky"), troubled) as found:
         yield found
