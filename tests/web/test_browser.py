@@ -169,9 +169,9 @@ def test_boxes_are_dragged_and_read_again(screen: Any, sheet: Path, tmp_path: Pa
     page.mouse.up()
     after = page.locator('.lead-box[data-lead="V2"]').bounding_box()
     assert after["x"] - before["x"] == pytest.approx(6, abs=1)
-    left_mm = float(page.get_by_label("Left").input_value())
+    left_mm = float(page.get_by_label("Left", exact=True).input_value())
     page.keyboard.press("ArrowRight")
-    assert float(page.get_by_label("Left").input_value()) == pytest.approx(left_mm + 0.5, abs=0.06)
+    assert float(page.get_by_label("Left", exact=True).input_value()) == pytest.approx(left_mm + 0.5, abs=0.06)
     assert shown.serious() == []
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as layout file").click()

@@ -18,9 +18,14 @@ export function editor(entry, context) {
   const image = h("img", { alt: t("picture.alt", { what: t("tab.page"), page: page.page }), draggable: false });
   const stage = h("div", { class: "stage" }, image);
   load(entry, "page.jpg", image);
+  const elements = [];
+  // Elements stay where their number does: one that is replaced would lose the keyboard's focus.
   const draw = () => {
-    const all = edit.boxes.map((box, index) => boxElement(box, index, edit, stage, draw));
-    stage.replaceChildren(image, ...all);
+    if (elements.length !== edit.boxes.length) {
+      elements.splice(0, elements.length, ...edit.boxes.map((_, at) => boxElement(at, edit, stage, draw)));
+      stage.replaceChildren(image, ...elements);
+    }
+    elements.forEach((element, at) => show(element, at, edit));
     panel.replaceChildren(...panelParts(edit, draw));
   };
   const panel = h("fieldset", { class: "box-panel" });
@@ -54,31 +59,34 @@ function begin(edit, page) {
 
 // --- one box on the page -------------------------------------------------------------------------
 
-function boxElement(box, index, edit, stage, draw) {
-  const selected = index === edit.selected;
-  const name = box.rhythm_strip ? t("lead.strip", { lead: box.lead }) : box.lead;
+function boxElement(index, edit, stage, draw) {
   const element = h("button", {
     type: "button",
-    class: `lead-box${selected ? " selected" : ""}${box.rhythm_strip ? " strip" : ""}`,
-    "data-lead": box.lead,
-    "aria-pressed": String(selected),
-    "aria-label": t("lead.at", {
-      lead: name,
-      x: box.left_mm.toFixed(1),
-      y: ((box.top_mm + box.bottom_mm) / 2).toFixed(1),
-    }),
-    onkeydown: (event) => key(event, index, edit, stage, draw),
+    onkeydown: (event) => key(event, index, edit, draw),
     onpointerdown: (event) => drag(event, element, index, edit, stage, draw),
     onclick: () => {
-      if (edit.selected === index) return;
       edit.selected = index;
       draw();
-      stage.querySelectorAll(".lead-box")[index].focus();
     },
   });
-  element.append(h("span", {}, box.lead));
-  place(element, box, edit);
+  element.append(h("span", {}));
   return element;
+}
+
+function show(element, index, edit) {
+  const box = edit.boxes[index];
+  const selected = index === edit.selected;
+  element.className = `lead-box${selected ? " selected" : ""}${box.rhythm_strip ? " strip" : ""}`;
+  element.dataset.lead = box.lead;
+  element.setAttribute("aria-pressed", String(selected));
+  const values = {
+    lead: box.rhythm_strip ? t("lead.strip", { lead: box.lead }) : box.lead,
+    x: box.left_mm.toFixed(1),
+    y: ((box.top_mm + box.bottom_mm) / 2).toFixed(1),
+  };
+  element.setAttribute("aria-label", t("lead.at", values));
+  element.firstChild.textContent = box.lead;
+  place(element, box, edit);
 }
 
 function place(element, box, edit) {
@@ -89,7 +97,7 @@ function place(element, box, edit) {
   element.style.height = `${(100 * (box.bottom_mm - box.top_mm)) / height}%`;
 }
 
-function key(event, index, edit, stage, draw) {
+function key(event, index, edit, draw) {
   const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const way = ways[event.key];
   if (!way) return;
@@ -98,7 +106,6 @@ function key(event, index, edit, stage, draw) {
   edit.selected = index;
   move(edit, index, step * way[0], step * way[1]);
   draw();
-  stage.querySelectorAll(".lead-box")[index].focus();
 }
 
 function drag(event, element, index, edit, stage, draw) {
@@ -123,7 +130,6 @@ function drag(event, element, index, edit, stage, draw) {
   const over = () => {
     element.removeEventListener("pointermove", moved);
     draw();
-    stage.querySelectorAll(".lead-box")[index].focus();
   };
   element.addEventListener("pointermove", moved);
   element.addEventListener("pointerup", over, { once: true });
