@@ -124,6 +124,7 @@ def _listening(config: uvicorn.Config) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((config.host, config.port))
+        found.listen()  # who comes before all is started waits
     except OSError as error:
         found.close()
         raise ServeError(

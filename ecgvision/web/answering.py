@@ -11,6 +11,7 @@ from ecgvision.conversion import PageOptions, convert_page
 from ecgvision.errors import PageError
 from ecgvision.normalise import ImageOptions
 from ecgvision.web import pages
+from ecgvision.web.cohort import Cohort, read_cohort
 from ecgvision.web.heat import HEAT_METHOD, heat_maps
 from ecgvision.web.shapes import ModelAbout, TaskAbout
 
@@ -55,6 +56,13 @@ def _model(name: str) -> ZooModel:
     return load_model(name)
 
 
+@lru_cache(maxsize=1)
+def _cohort(name: str) -> Cohort | None:
+    from ecgvision.zoo.catalogue import find_model
+
+    return read_cohort(find_model(name).path)
+
+
 def answered(
     name: str | None,
     report: Report,
@@ -79,6 +87,10 @@ def answered(
     if answer.refusal is not None:
         return {"no_answer": pages.reason(answer.refusal)}
     told = [task.as_dict() for task in answer.tasks]
+    cohort = _cohort(name)
+    if cohort is not None:
+        for one in told:
+            one["cohort"] = cohort.place(one["task"], one["probability"])
     if files is not None and seen.image.boxes:
         maps = heat_maps(model, seen.image, clinical)
         for one in told:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 
 from ecgvision.plugins import Format
 from ecgvision.testing import Ecg, draw_page
 from ecgvision.web.app import create_app
+from ecgvision.web.cohort import COHORT, cohort_bytes
 from ecgvision.web.settings import Settings
 from ecgvision.web.uploads import Reader
 from ecgvision.web.work import read_upload
@@ -136,7 +138,10 @@ def running(settings: Settings, temporary: Path, reader: Reader = read_upload) -
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny network that takes age and sex and knows nothing."""
     folder = tmp_path_factory.mktemp("zoo")
-    return tiny_zoo(folder, "tiny-clinical", clinical=("age_years", "sex"))
+    path = tiny_zoo(folder, "tiny-clinical", clinical=("age_years", "sex"))
+    shares = np.linspace(0, 0.5, 201)
+    path.with_name(COHORT).write_bytes(cohort_bytes("201 shares", {"mi": shares}))
+    return path
 
 
 @pytest.fixture(scope="session")

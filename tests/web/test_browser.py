@@ -113,6 +113,7 @@ def test_a_report_is_shown(screen: Any, sheet: Path, width: int, language: str) 
         assert title in facts
     assert re.search(r"\d+\.\d ?%", facts)
     assert told["notice"] in facts
+    assert "201 shares" in facts
     assert told["risk.middle"] not in page.locator(".probability").first.inner_text()
     page.check("#risk")
     assert page.locator(".probability .badge").count() == 2
@@ -171,7 +172,9 @@ def test_boxes_are_dragged_and_read_again(screen: Any, sheet: Path, tmp_path: Pa
     assert after["x"] - before["x"] == pytest.approx(6, abs=1)
     left_mm = float(page.get_by_label("Left", exact=True).input_value())
     page.keyboard.press("ArrowRight")
-    assert float(page.get_by_label("Left", exact=True).input_value()) == pytest.approx(left_mm + 0.5, abs=0.06)
+    assert float(page.get_by_label("Left", exact=True).input_value()) == pytest.approx(
+        left_mm + 0.5, abs=0.06
+    )
     assert shown.serious() == []
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as layout file").click()

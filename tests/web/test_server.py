@@ -70,6 +70,11 @@ def test_answers_are_those_of_the_library(
     for one, task in zip(told["answers"], due.tasks, strict=True):
         assert one["probability"] == pytest.approx(task.probability, abs=1e-5)
         assert (one["positive"], one["threshold"]) == (task.positive, task.threshold)
+    # Of shares from 0 to a half, twice as many percent lie below a probability.
+    place = told["answers"][0]["cohort"]
+    assert place["test_set"] == "201 shares"
+    assert place["percentile"] == pytest.approx(200 * due.tasks[0].probability, abs=0.2)
+    assert told["answers"][1]["cohort"] is None
     assert "clinical-guessed" in [one["code"] for one in told["warnings"]]
 
 
