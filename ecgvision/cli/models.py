@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecgvision.cli.common import Commands, check_output, error_line, extra, printable
+from ecgvision.cli.exporting import bundle, export
 
 if TYPE_CHECKING:
     from ecgvision.zoo.catalogue import Model
@@ -231,3 +232,7 @@ def _hub() -> Hub:
 
     huggingface_hub.utils.logging.set_verbosity_error()
     return Hub.default()
+
+
+for _command in (export, bundle):
+    models.add_command(_command)

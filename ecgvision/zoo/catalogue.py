@@ -86,10 +86,19 @@ def find_model(name: str) -> Model:
 def read_entry(path: Path) -> Entry:
     """What a `model.toml` says; raises `EntryError`."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise EntryError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise EntryError(f"{_shown(path)}: expected TOML, found a mistake: {error}") from error
+    return entry_of_text(text, path)
+
+
+def entry_of_text(text: str, path: Path) -> Entry:
+    """What the text of a `model.toml` says, `path` being where it belongs; raises `EntryError`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise EntryError(f"{_shown(path)}: expected TOML, found a mistake: {error}") from error
     try:
         return Entry.model_validate(raw)
