@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from ecgvision.models.backbones import image_backbone, width_of
 from ecgvision.models.clinical import ClinicalEncoder
-from ecgvision.models.settings import ModelError, ModelSettings
+from ecgvision.models.leads import LeadBody
+from ecgvision.models.settings import STRIPS, ModelError, ModelSettings
 from ecgvision.models.signals import BeatBody, ResNet1d
+from ecgvision.models.strips import LeadStrips
 from ecgvision.tasks import Task
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -91,5 +93,11 @@ def _body(settings: ModelSettings, signal: bool) -> tuple[nn.Module, int]:
     if signal:
         beats = BeatBody(settings)
         return beats, beats.width
+    if settings.backbone == STRIPS:
+        strips = LeadStrips(settings)
+        return strips, strips.width
     image = image_backbone(settings)
+    if settings.pool == "leads":
+        leads = LeadBody(image, settings)
+        return leads, leads.width
     return image, width_of(image)
