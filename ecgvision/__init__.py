@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ecgvision.layouts import regular_layout as regular_layout
     from ecgvision.media import open_report as open_report
     from ecgvision.plugins import load_formats as load_formats
+    from ecgvision.predicting import PageAnswer as PageAnswer
+    from ecgvision.predicting import TaskAnswer as TaskAnswer
+    from ecgvision.predicting import ZooModel as ZooModel
+    from ecgvision.predicting import load_model as load_model
     from ecgvision.quality import Quality as Quality
     from ecgvision.recording import Calibration as Calibration
     from ecgvision.recording import LeadSignal as LeadSignal
@@ -56,6 +60,7 @@ _HOME = {
     "regular_layout": "layouts",
     "open_report": "media",
     "load_formats": "plugins",
+    **dict.fromkeys(("PageAnswer", "TaskAnswer", "ZooModel", "load_model"), "predicting"),
     "Quality": "quality",
     "Calibration": "recording",
     "LeadSignal": "recording",

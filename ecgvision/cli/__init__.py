@@ -16,6 +16,7 @@ from ecgvision.cli.explaining import explain
 from ecgvision.cli.formats import formats
 from ecgvision.cli.models import models
 from ecgvision.cli.pages import inspect, sample
+from ecgvision.cli.predicting import predict
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
 from ecgvision.cli.training import train
@@ -38,7 +39,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(convert, report, redact, inspect, formats, sample),
-    *(dataset, train, evaluate, explain, models),
+    *(dataset, train, evaluate, predict, explain, models),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""`ecgvision models`: the models of the zoo: which there are, pulled, checked, pushed."""
+"""`ecgvision models`: those of the zoo: which there are, pulled, checked, exported, pushed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecgvision.cli.common import Commands, check_output, error_line, extra, printable
+from ecgvision.cli.exporting import bundle, export
 
 if TYPE_CHECKING:
     from ecgvision.zoo.catalogue import Model
@@ -23,9 +24,9 @@ _revision_option = click.option(
 )
 
 
-@click.group(cls=Commands, short_help="List, show, pull, verify and push models.")
+@click.group(cls=Commands, short_help="List, show, pull, verify, export and push models.")
 def models() -> None:
-    """List, show, pull, verify and push models: small networks with their facts and hashes.
+    """List, show, pull, verify, export and push models: small networks with their facts and hashes.
 
     ID is a model of the catalogue, or the path of a `model.toml`.
     """
@@ -37,16 +38,24 @@ def list_models(every: bool) -> None:
     """List the models of the catalogue."""
     from ecgvision.zoo.catalogue import catalogue
 
-    found = [model.entry for model in catalogue().values()]
-    without = [entry for entry in found if entry.status == "no-weights"]
-    for entry in found if every else [entry for entry in found if entry not in without]:
+    found = list(catalogue().values())
+    without = [model.entry for model in found if model.entry.status == "no-weights"]
+    for model in found if every else [one for one in found if one.entry not in without]:
+        entry = model.entry
         tasks = " ".join(task.name for task in entry.tasks)
-        click.echo(f"{entry.id:<24} {entry.status:<11} {tasks:<18} {entry.title}")
+        click.echo(f"{entry.id:<24} {_where(model):<14} {tasks:<18} {entry.title}")
         if entry.reason:
             click.echo(f"    {entry.reason}")
     if without and not every:
         names = ", ".join(entry.id for entry in without)
         click.echo(f"without weights, see --all: {names}")
+
+
+def _where(model: Model) -> str:
+    """Where the model's files are."""
+    if model.entry.status == "no-weights":
+        return "no weights"
+    return "in the package" if model.bundled else "on the Hub" if model.entry.hub else "files lost"
 
 
 @models.command()
@@ -67,6 +76,7 @@ def _described(model: Model) -> Iterator[str]:
         ("id", entry.id),
         ("title", entry.title),
         ("status", entry.status),
+        ("files", _where(model)),
         ("why", entry.reason),
         ("recipe", entry.recipe),
         ("formats", ", ".join(entry.formats)),
@@ -106,11 +116,22 @@ def _figures(entry: Entry) -> Iterator[str]:
 def pull(name: str, revision: str) -> None:
     """Fetch the model ID from the Hub into the Hub's own cache, and check every file.
 
-    What is there and intact costs no request, and works offline.
+    What is there and intact costs no request, and works offline. A model that is in the package is
+    checked alone, unless --revision asks for the Hub's.
     """
     from ecgvision.zoo.catalogue import find_model
 
-    entry = find_model(name).entry
+    model = find_model(name)
+    entry = model.entry
+    if model.bundled and not revision:
+        from ecgvision.zoo.files import checked_path
+
+        places = {file: model.beside(file) for file in entry.files}
+        for file, path in places.items():
+            if path is not None:
+                checked_path(model, file, path)
+        click.echo(f"{entry.id}: in the package, {len(places)} files, all as they must be")
+        return
     paths = _hub().pull(entry, revision, say=lambda text: error_line(printable(text)))
     click.echo(f"{entry.id}: {len(paths)} files, all as they must be")
     for path in paths.values():
@@ -122,15 +143,18 @@ def pull(name: str, revision: str) -> None:
 @_revision_option
 @click.pass_context
 def verify(ctx: click.Context, name: str, revision: str) -> None:
-    """Check the files of the model ID in the cache, without a request."""
+    """Check the files of the model ID, in the package or in the cache, without a request."""
     from ecgvision.zoo.catalogue import find_model
+    from ecgvision.zoo.files import verify_bundled
 
-    entry = find_model(name).entry
-    checked = _hub().verify(entry, revision)
+    model = find_model(name)
+    bundled = not revision and (model.bundled or (model.entry.hub is None and model.entry.files))
+    checked = verify_bundled(model) if bundled else _hub().verify(model.entry, revision)
     for one in checked:
         click.echo(f"{one.file.name}: {one.problem or 'as it must be'}")
     if any(one.problem for one in checked):
-        error_line(f"fetch what is missing or wrong with: ecgvision models pull {name}")
+        fetch = f"fetch what is missing or wrong with: ecgvision models pull {name}"
+        error_line("these files are in the package: install it anew" if bundled else fetch)
         ctx.exit(1)
 
 
@@ -208,3 +232,7 @@ def _hub() -> Hub:
 
     huggingface_hub.utils.logging.set_verbosity_error()
     return Hub.default()
+
+
+for _command in (export, bundle):
+    models.add_command(_command)

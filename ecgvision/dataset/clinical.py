@@ -10,68 +10,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (makes the next line work)
 from sklearn.impute import IterativeImputer
 from sklearn.linear_model import BayesianRidge
 from sklearn.utils.validation import check_is_fitted
 
-from ecgvision.dataset.schema import first_fields
-from ecgvision.errors import EcgVisionError
+from ecgvision.dataset.clinical_fitted import (
+    ClinicalError,
+    FeatureModel,
+    Fitted,
+    Step,
+    check_values,
+    feature_scores,
+    filled_base,
+)
 
 Floats = NDArray[np.float64]
 
 # Rounds of filling age and sex in from each other; they settle after three or four.
 _MOST_ROUNDS = 100
 _NEVER = sys.float_info.max
-
-
-class ClinicalError(EcgVisionError, ValueError):
-    """Clinical features that cannot be filled in; the message names the column."""
-
-    code = "clinical-unusable"
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Step(_Frozen):
-    """One regression of the chain for age (0) and sex (1), each on the other."""
-
-    target: Literal[0, 1]
-    slope: float
-    intercept: float
-
-
-class _Model(_Frozen):
-    """A feature as a function of age and sex, 1 from `threshold` on."""
-
-    per_year: float
-    per_sex: float
-    intercept: float
-    threshold: float
-    prevalence: Annotated[float, Field(ge=0, le=1)]
-
-
-class _Fitted(_Frozen):
-    """All that filling in needs."""
-
-    kind: Literal["ecgvision-clinical-imputer"] = "ecgvision-clinical-imputer"
-    version: Literal[1] = 1
-    age: str
-    sex: str
-    mean_age: float
-    mean_sex: float
-    steps: tuple[_Step, ...]
-    sex_threshold: float
-    features: dict[str, _Model]
 
 
 class ClinicalImputer(TransformerMixin, BaseEstimator):
@@ -115,9 +79,9 @@ class ClinicalImputer(TransformerMixin, BaseEstimator):
             "steps": [_step(*triplet) for triplet in chain.imputation_sequence_],
             "sex_threshold": _threshold(sex_scores, sex_known),
         }
-        filled = _filled_base(base, _Fitted(**partial, features={}))
+        filled = filled_base(base, Fitted(**partial, features={}))
         models = {name: _model(filled, self._values(frame, name)) for name in features}
-        self.fitted_ = _Fitted(**partial, features=models)
+        self.fitted_ = Fitted(**partial, features=models)
         self.feature_names_in_ = np.array([self.age, self.sex, *features], dtype=object)
         self.n_features_in_ = len(self.feature_names_in_)
         return self
@@ -125,14 +89,9 @@ class ClinicalImputer(TransformerMixin, BaseEstimator):
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A copy of the frame in which age, sex and features are float64 and known."""
         check_is_fitted(self, "fitted_")
-        fitted: _Fitted = self.fitted_
-        base = _filled_base(self._base(frame), fitted)
-        columns = {fitted.age: base[:, 0], fitted.sex: base[:, 1]}
-        for name, model in fitted.features.items():
-            values = self._values(frame, name)
-            guessed = (_scores(base, model) >= model.threshold).astype(np.float64)
-            columns[name] = np.where(np.isnan(values), guessed, values)
-        return frame.assign(**columns)
+        fitted: Fitted = self.fitted_
+        names = (fitted.age, fitted.sex, *fitted.features)
+        return frame.assign(**fitted.filled({name: self._values(frame, name) for name in names}))
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """The columns that are filled in."""
@@ -154,11 +113,7 @@ class ClinicalImputer(TransformerMixin, BaseEstimator):
             values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
             raise ClinicalError(f"column {name}: expected numbers, found others") from error
-        known = values[~np.isnan(values)]
-        fine = np.isfinite(known) if name == self.age else np.isin(known, (0.0, 1.0))
-        if not fine.all():
-            wanted = "finite ages" if name == self.age else "0 and 1"
-            raise ClinicalError(f"column {name}: expected {wanted}, found {known[~fine][0]:g}")
+        check_values(name, values, is_age=name == self.age)
         return np.asarray(values, dtype=np.float64)
 
     # --- kept without pickle ------------------------------------------------------------------
@@ -166,19 +121,13 @@ class ClinicalImputer(TransformerMixin, BaseEstimator):
     def to_json(self) -> str:
         """All that `transform` needs, as JSON; numbers come back to the last bit."""
         check_is_fitted(self, "fitted_")
-        fitted: _Fitted = self.fitted_
+        fitted: Fitted = self.fitted_
         return fitted.model_dump_json(indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, source: Path | str = "clinical.json") -> ClinicalImputer:
         """The imputer that `to_json` was called on; raises `ClinicalError` for anything else."""
-        try:
-            fitted = _Fitted.model_validate_json(text)
-        except ValidationError as error:
-            raise ClinicalError(
-                f"{source}: expected a clinical imputer of version 1, found "
-                f"{'; '.join(first_fields(error))}"
-            ) from error
+        fitted = Fitted.from_json(text, source)
         names = tuple(fitted.features)
         imputer = cls(fitted.age, fitted.sex, names)
         imputer.fitted_ = fitted
@@ -191,46 +140,30 @@ def _imputer() -> Any:
     return IterativeImputer(BayesianRidge(), max_iter=_MOST_ROUNDS, random_state=0)
 
 
-def _step(target: int, _: object, regression: Any) -> _Step:
-    return _Step(
+def _step(target: int, _: object, regression: Any) -> Step:
+    return Step(
         target=int(target),  # type: ignore[arg-type]
         slope=float(regression.coef_[0]),
         intercept=float(regression.intercept_),
     )
 
 
-def _filled_base(base: Floats, fitted: _Fitted) -> Floats:
-    """Age and sex filled in from each other, as `IterativeImputer.transform` does, and sex cut."""
-    missing = np.isnan(base)
-    filled = np.where(missing, (fitted.mean_age, fitted.mean_sex), base)
-    for step in fitted.steps:
-        guessed = filled[:, 1 - step.target] * step.slope + step.intercept
-        filled[:, step.target] = np.where(missing[:, step.target], guessed, filled[:, step.target])
-    cut = (filled[:, 1] >= fitted.sex_threshold).astype(np.float64)
-    filled[:, 1] = np.where(missing[:, 1], cut, base[:, 1])
-    return filled
-
-
-def _model(base: Floats, values: Floats) -> _Model:
+def _model(base: Floats, values: Floats) -> FeatureModel:
     """The regression of one feature on age and sex, which are both known by now."""
     imputer = _imputer().fit(np.column_stack([base, values]))
     regression = next(
         found for target, _, found in reversed(imputer.imputation_sequence_) if target == 2
     )
     (per_year, per_sex), intercept = regression.coef_, regression.intercept_
-    model = _Model(
+    model = FeatureModel(
         per_year=float(per_year),
         per_sex=float(per_sex),
         intercept=float(intercept),
         threshold=_NEVER,
         prevalence=float(np.nanmean(values)),
     )
-    threshold = _threshold(_scores(base, model), values)
+    threshold = _threshold(feature_scores(base, model), values)
     return model.model_copy(update={"threshold": threshold})
-
-
-def _scores(base: Floats, model: _Model) -> Floats:
-    return base[:, 0] * model.per_year + base[:, 1] * model.per_sex + model.intercept
 
 
 def _threshold(scores: Floats, values: Floats) -> float:

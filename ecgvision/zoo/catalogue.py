@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ecgvision.errors import EcgVisionError, UsageError
-from ecgvision.zoo.entry import Entry
+from ecgvision.zoo.entry import Entry, ModelFile
 
 ENTRY, CARD = "model.toml", "README.md"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -38,6 +38,17 @@ class Model:
         """Its card, where there is one beside `model.toml`."""
         card = self.path.parent / CARD
         return card if card.is_file() else None
+
+    @property
+    def bundled(self) -> bool:
+        """Whether all its files lie beside `model.toml`."""
+        files = self.entry.files
+        return bool(files) and all(self.beside(file) is not None for file in files)
+
+    def beside(self, file: ModelFile) -> Path | None:
+        """One of its files, where it lies beside `model.toml`."""
+        path = self.path.parent / file.name
+        return path if path.is_file() else None
 
 
 def catalogue(folder: Path | None = None) -> dict[str, Model]:
@@ -75,10 +86,19 @@ def find_model(name: str) -> Model:
 def read_entry(path: Path) -> Entry:
     """What a `model.toml` says; raises `EntryError`."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise EntryError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise EntryError(f"{_shown(path)}: expected TOML, found a mistake: {error}") from error
+    return entry_of_text(text, path)
+
+
+def entry_of_text(text: str, path: Path) -> Entry:
+    """What the text of a `model.toml` says, `path` being where it belongs; raises `EntryError`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise EntryError(f"{_shown(path)}: expected TOML, found a mistake: {error}") from error
     try:
         return Entry.model_validate(raw)

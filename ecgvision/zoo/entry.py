@@ -123,9 +123,10 @@ class Calibration(_Table):
 class Entry(_Table):
     """One model of the zoo.
 
-    A model is `available`, with its place on the Hub and its files, or has `no-weights`, with the
-    reason. `formats` are those of the pages it was trained on. `simulated` says that training or
-    test data were drawn up, not recorded.
+    A model is `available`, with its files, or has `no-weights`, with the reason. Its files lie
+    beside its `model.toml`, or on the Hub at the place `hub`, or both. `formats` are those of the
+    pages it was trained on. `simulated` says that training or test data were drawn up, not
+    recorded.
     """
 
     id: Id
@@ -169,8 +170,6 @@ class Entry(_Table):
             return self
         if self.reason:
             raise ValueError("status available needs no reason")
-        if self.hub is None:
-            raise ValueError("status available needs [hub]")
         roles = [file.role for file in self.files]
         if "weights" not in roles or roles.count("config") != 1:
             raise ValueError("status available needs [[files]]: weights, and one config")

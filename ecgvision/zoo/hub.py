@@ -7,7 +7,6 @@ the catalogue, whatever cache, mirror or server they come from. `HF_ENDPOINT`, `
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from huggingface_hub.errors import HTTPError
 from ecgvision import __version__
 from ecgvision.zoo.entry import Entry, HubPlace, ModelFile
 from ecgvision.zoo.errors import HubError, hub_errors, offline, unreachable
+from ecgvision.zoo.files import Checked, difference
 
 # An endpoint that answers nothing within these is taken for dead: the client alone would try for
 # half a minute.
@@ -31,15 +31,6 @@ _TRIES = 3
 _BROKEN = ("ReadError", "RemoteProtocolError")
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A file of a model: where it is, and what is wrong with it, if anything is."""
-
-    file: ModelFile
-    path: Path | None
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,17 +171,6 @@ class Hub:
 def place_of(entry: Entry) -> HubPlace:
     """Where the model is; raises `HubError` for one without weights."""
     if entry.hub is None:
-        raise HubError(f"model {entry.id} has no weights to pull: {entry.reason}", "no-weights")
+        why = entry.reason or "its files belong beside its model.toml, and the Hub has none"
+        raise HubError(f"model {entry.id} has no weights to pull: {why}", "no-weights")
     return entry.hub
-
-
-def difference(path: Path, file: ModelFile) -> str:
-    """What tells a file from the one of the catalogue; "" for that very one; raises `OSError`."""
-    size = path.stat().st_size
-    if size != file.bytes:
-        return f"expected {file.bytes:,} bytes, found {size:,}"
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != file.sha256:
-        return f"expected SHA-256 {file.sha256[:12]}, found {digest[:12]}"
-    return ""

@@ -1,0 +1,136 @@
+"""A tiny network as a folder of the zoo: random weights from a seed, all files in place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ecgvision.exporting.onnx_file import onnx_bytes
+from ecgvision.models import ModelSettings, MultiTaskNet
+from ecgvision.models.weights import weight_bytes
+from ecgvision.tasks import Task
+from ecgvision.zoo.catalogue import entry_text
+from ecgvision.zoo.entry import Entry
+
+TASKS = (Task(name="mi", title="Infarction"), Task(name="cd", title="Conduction"))
+SIDE_PX = (64, 96)
+MODEL = {
+    "backbone": "mobilenetv3_small_050",
+    "image_px": list(SIDE_PX),
+    "planes": 1,
+    "normalise": "ink",
+    "embedding": 32,
+}
+CARD = "# Tiny\n\nResearch software, not a medical device. It knows nothing.\n"
+FITTED = {
+    "age": "age_years",
+    "sex": "sex",
+    "mean_age": 60.0,
+    "mean_sex": 0.5,
+    "steps": [],
+    "sex_threshold": 0.5,
+    "features": {},
+}
+
+
+def tiny_net(clinical: tuple[str, ...] = (), seed: int = 0) -> MultiTaskNet:
+    """Its answers differ from page to page, as an untrained network's hardly do."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    net = MultiTaskNet(TASKS, ModelSettings.model_validate(MODEL), clinical)
+    # Running statistics of some pages, so that what comes out is neither nothing nor too much.
+    rng = np.random.default_rng(seed)
+    pages = np.ones((16, 1, *SIDE_PX), np.float32)
+    pages[rng.random(pages.shape) < rng.uniform(0.02, 0.3, (16, 1, 1, 1))] = 0
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        net.train()
+        for _ in range(2):
+            net(torch.from_numpy(pages), torch.zeros(16, len(clinical)) if clinical else None)
+        for head in net.heads.values():
+            head.weight.mul_(4)
+    return net.eval()
+
+
+@lru_cache
+def _network(clinical: tuple[str, ...]) -> tuple[bytes, bytes]:
+    net = tiny_net(clinical)
+    return weight_bytes(net), onnx_bytes(net)
+
+
+def tiny_zoo(
+    folder: Path,
+    name: str = "tiny",
+    *,
+    clinical: tuple[str, ...] = (),
+    with_onnx: bool = True,
+    **entry: Any,
+) -> Path:
+    """Write the folder; gives its `model.toml`. `entry` replaces what that says."""
+    home = folder / name
+    home.mkdir(parents=True, exist_ok=True)
+    image = {"style": "canonical", "height_px": SIDE_PX[0], "width_px": SIDE_PX[1]}
+    config = {
+        "kind": "ecgvision-model",
+        "version": 1,
+        "recipe": {
+            "id": name,
+            "tasks": [task.model_dump(mode="json") for task in TASKS],
+            "input": "image",
+            "clinical": list(clinical),
+            "model": MODEL,
+        },
+        "run": {"data": {"name": "tiny", "simulated": False, "image": image}},
+    }
+    if clinical:
+        config["clinical"] = FITTED
+    weights, onnx = _network(clinical)
+    files = {"config.json": json.dumps(config).encode(), "weights.safetensors": weights}
+    if with_onnx:
+        files["model.onnx"] = onnx
+    roles = {"config.json": "config", "weights.safetensors": "weights", "model.onnx": "onnx"}
+    told = {
+        "id": name,
+        "title": "A tiny network",
+        "status": "available",
+        "licence": "Apache-2.0",
+        "formats": ["ge-mac1200", "philips-tc30"],
+        "image": image,
+        "tasks": [{**t.model_dump(mode="json"), "definition": t.title} for t in TASKS],
+        "files": [
+            {
+                "name": one,
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "role": roles[one],
+            }
+            for one, data in files.items()
+        ],
+        "thresholds": [
+            {"task": "mi", "name": "Youden", "threshold": 0.4, "chosen_on": "validation"}
+        ],
+        "calibration": [{"task": "mi", "temperature": 2.0, "fitted_on": "validation"}],
+        **entry,
+    }
+    for one, data in files.items():
+        (home / one).write_bytes(data)
+    (home / "README.md").write_text(CARD)
+    (home / "model.toml").write_text(entry_text(Entry.model_validate(told)))
+    return home / "model.toml"
+
+
+def rehashed(path: Path, name: str, data: bytes) -> None:
+    """Replace a file of a folder of the zoo, and tell its `model.toml`."""
+    file = path.parent / name
+    old = file.read_bytes()
+    file.write_bytes(data)
+    text = path.read_text().replace(f"bytes = {len(old)}", f"bytes = {len(data)}")
+    path.write_text(text.replace(*(hashlib.sha256(one).hexdigest() for one in (old, data))))
