@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from ecgvision.models import ModelError, ModelSettings, MultiTaskNet, load_weights, save_weights
 from ecgvision.models.backbones import image_backbone
 from ecgvision.models.clinical import ClinicalEncoder
-from ecgvision.models.leads import LeadBody
 from ecgvision.tasks import Task
 
 TASKS = (
@@ -305,39 +304,5 @@ def test_what_a_strip_shows_is_read_alike_in_every_lead_at_first() -> None:
 def test_strips_need_a_page_that_they_divide() -> None:
     with pytest.raises(ValueError, match="multiple of 12"):
         ModelSettings(backbone="lead-strips", image_px=(100, 64))
-    with pytest.raises(ValueError, match="pools by lead itself"):
-        ModelSettings(backbone="lead-strips", image_px=(96, 64), pool="leads")
-
-
-class _Ink(torch.nn.Module):
-    """A body whose features are the page itself."""
-
-    feature_info = ({"module": "last", "num_chs": 1},)
-
-    def forward_features(self, pages: torch.Tensor) -> torch.Tensor:
-        return pages
-
-
-def test_features_are_averaged_in_each_leads_place() -> None:
-    body = LeadBody(_Ink(), ModelSettings(image_px=(36, 34), planes=1, lead_width=1))
-    body.narrow = torch.nn.Identity()
-    page = torch.rand(2, 1, 36, 34)
-    # 6 rows of 6, 2 columns of 17.
-    expected = page.reshape(2, 6, 6, 2, 17).mean(dim=(2, 4)).reshape(2, 12)
-    assert torch.allclose(body(page), expected, atol=1e-6)
-    assert body.feature_info[-1]["module"] == "features.last"
-
-
-def test_a_network_that_pools_by_lead_tells_where_on_the_page_something_is() -> None:
-    torch.manual_seed(5)
-    settings = SMALL.model_copy(update={"image_px": (192, 128), "pool": "leads"})
-    net = MultiTaskNet(TASKS[:1], settings).eval()
-    assert net.body.width == 12 * settings.lead_width
-    page = torch.ones(2, 1, 192, 128)
-    page[0, 0, 8:24, 8:56] = 0  # lead I
-    page[1, 0, 168:184, 72:120] = 0  # V6
-    with torch.no_grad():
-        parts = net.body(page.expand(-1, 3, -1, -1)).reshape(2, settings.lead_width, 12)
-        blank = net.body(torch.ones(1, 3, 192, 128)).reshape(settings.lead_width, 12)
-    most = (parts - blank).abs().sum(dim=1).argmax(dim=1)
-    assert most.tolist() == [0, 11]
+    with pytest.raises(ValueError, match="no pretrained weights"):
+        ModelSettings(backbone="lead-strips", image_px=(96, 64), pretrained="imagenet")

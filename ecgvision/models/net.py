@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from ecgvision.models.backbones import image_backbone, width_of
 from ecgvision.models.clinical import ClinicalEncoder
-from ecgvision.models.leads import LeadBody
 from ecgvision.models.settings import STRIPS, ModelError, ModelSettings
 from ecgvision.models.signals import BeatBody, ResNet1d
 from ecgvision.models.strips import LeadStrips
@@ -97,7 +96,4 @@ def _body(settings: ModelSettings, signal: bool) -> tuple[nn.Module, int]:
         strips = LeadStrips(settings)
         return strips, strips.width
     image = image_backbone(settings)
-    if settings.pool == "leads":
-        leads = LeadBody(image, settings)
-        return leads, leads.width
     return image, width_of(image)

@@ -29,14 +29,11 @@ class ModelSettings(BaseModel):
     or as one, the weights of the first convolution being summed over its planes. `normalise` takes
     ImageNet's mean and spread off the grey values, or with "ink" makes paper 0 and ink 1.
 
-    `pool` says what becomes of the last features of an image: their mean over the "page", as in the
-    study, or over each of its "leads", `lead_width` numbers for every one.
-
     `pretrained` is "", "imagenet" or a safetensors file of the backbone alone.
 
     Signals are resampled to `fs_hz`. A timm backbone sees one beat of `beat_s` seconds a lead, from
     `before_s` before its R peak; `width`, `depth` and `kernel` are those of "resnet1d" and
-    "lead-strips" alone.
+    "lead-strips" alone, `lead_width` is how many numbers that keeps of each lead.
 
     `unknown` says what becomes of clinical features that are not known: "imputed", as in the study,
     or a "category" of their own.
@@ -48,7 +45,6 @@ class ModelSettings(BaseModel):
     image_px: tuple[Side, Side] = (384, 384)
     planes: Literal[1, 3] = 3
     normalise: Literal["imagenet", "ink"] = "imagenet"
-    pool: Literal["page", "leads"] = "page"
     lead_width: int = Field(default=64, ge=1, le=1024)
     pretrained: str = ""
     embedding: int = Field(default=512, ge=1, le=8192)
@@ -73,8 +69,8 @@ class ModelSettings(BaseModel):
                 raise ValueError(
                     f"image_px: {STRIPS} needs a height that is a multiple of 12 and an even width"
                 )
-            if self.pretrained or self.pool != "page":
-                raise ValueError(f"{STRIPS} has no pretrained weights, and pools by lead itself")
+            if self.pretrained:
+                raise ValueError(f"there are no pretrained weights for {STRIPS}")
         return self
 
     @property

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecgvision.models.leads import LEAD_GRID
 from ecgvision.models.residual import ResidualBlock
 from ecgvision.models.settings import ModelSettings
 
+# Where the leads stand on a normalised page: rows and columns.
+LEAD_GRID = (6, 2)
 # A strip is taller than a row, as complexes reach into the next one.
 _TALLER = 1.25
 _FIRST_PX = 7

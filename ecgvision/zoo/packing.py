@@ -48,7 +48,7 @@ _RECIPE_KEYS: Mapping[str, Any] = {
     **dict.fromkeys(("id", "title", "kind", "input", "formats", "clinical", "start"), _VALUE),
     "tasks": _TABLE,
     "model": dict.fromkeys(
-        ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown", "pool",
+        ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown",
          "lead_width", "fs_hz", "beat_s", "before_s", "width", "depth", "kernel"),
         _VALUE,
     ),
