@@ -35,10 +35,13 @@ def models() -> None:
 @models.command("list")
 @click.option("--all", "every", is_flag=True, help="Also those whose weights are not there.")
 def list_models(every: bool) -> None:
-    """List the models of the catalogue."""
-    from ecgvision.zoo.catalogue import catalogue
+    """List the models of the package, and those that plugins bring."""
+    from ecgvision.zoo.catalogue import installed_models
 
-    found = list(catalogue().values())
+    installed = installed_models()
+    for broken in installed.broken:
+        error_line(f"warning: plugin {printable(f'{broken.name} is broken: {broken.reason}')}")
+    found = list(installed.models.values())
     without = [model.entry for model in found if model.entry.status == "no-weights"]
     for model in found if every else [one for one in found if one.entry not in without]:
         entry = model.entry
