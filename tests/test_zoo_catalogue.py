@@ -6,7 +6,6 @@ import hashlib
 import re
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
