@@ -70,12 +70,12 @@ class LeadStrips(nn.Module):
 
     def forward(self, pages: Tensor) -> Tensor:
         rows, columns = self._rows, self._columns
-        n, leads = len(pages), rows * columns
         features = self.stem(self._strips(pages))[:, :, 0]
-        features = features.unflatten(0, (n, leads)) + self.lead
+        # The number of pages is left open, for exported networks.
+        features = features.unflatten(0, (-1, rows * columns)) + self.lead
         features = self.blocks(features.flatten(0, 1))
         # To (n, planes, rows, columns * places), as on the page.
-        page = features.unflatten(0, (n, columns, rows)).permute(0, 3, 2, 1, 4).flatten(3)
+        page = features.unflatten(0, (-1, columns, rows)).permute(0, 3, 2, 1, 4).flatten(3)
         page = self.placed(page)
         leads_apart = page.unflatten(3, (columns, -1))
         pooled = torch.cat([leads_apart.mean(dim=4), leads_apart.amax(dim=4)], dim=1)
