@@ -227,7 +227,8 @@ def test_the_wheel_has_every_entry_and_card(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as wheel:
         hashes = {name: hashlib.sha256(wheel.read(name)).hexdigest() for name in wheel.namelist()}
     for name, model in catalogue().items():
-        for file in (model.path, model.card):
+        beside = [model.beside(file) for file in model.entry.files]
+        for file in (model.path, model.card, *beside):
             assert file is not None
             there = hashes[f"ecgvision/zoo_data/{name}/{file.name}"]
             assert there == hashlib.sha256(file.read_bytes()).hexdigest()
