@@ -87,13 +87,19 @@ def best_pairs(
     """
     chosen = [0] * len(rows)
     left = [row.paper(0) for row in rows]
+    # A pair's misfits change only with what the other rows leave.
+    known: dict[tuple[int, ...], Floats] = {}
     for _ in range(_ROUNDS):
         before, worse = list(chosen), []
         for a, b in combinations(range(len(rows)), 2):
-            others = [paper for row, paper in enumerate(left) if row not in (a, b)]
-            off = misfits(rows[a], rows[b], np.prod([rest, *others], axis=0), seen)
-            off[1:] += _GUESS
-            off[:, 1:] += _GUESS
+            others = [row for row in range(len(rows)) if row not in (a, b)]
+            key = (a, b, *(chosen[row] for row in others))
+            if key not in known:
+                still = np.prod([rest, *(left[row] for row in others)], axis=0)
+                known[key] = misfits(rows[a], rows[b], still, seen)
+                known[key][1:] += _GUESS
+                known[key][:, 1:] += _GUESS
+            off = known[key]
             order = np.argpartition(off, min(_KEPT, off.size) - 1, axis=None)[:_KEPT]
             order = order[np.argsort(off.flat[order], kind="stable")]
             first = np.unravel_index(int(order[0]), off.shape)
@@ -177,7 +183,7 @@ def _lists(  # type: ignore[no-untyped-def]
         middle = i * NODES_PER_PX + NODES_PER_PX // 2
         counts[:] = 0
         for s in range(shapes):
-            low, high = draw_column(ends[s], middle, sigma, steps, weights, drawn, below)
+            low, high = draw_column(ends[s], middle, sigma, steps, weights, 1, drawn, below)
             for b in range(low // _COARSE_PX, min((high - 1) // _COARSE_PX + 1, blocks)):
                 total = 0.0
                 for p in range(max(low, b * _COARSE_PX), min(high, (b + 1) * _COARSE_PX)):
