@@ -48,8 +48,8 @@ _RECIPE_KEYS: Mapping[str, Any] = {
     **dict.fromkeys(("id", "title", "kind", "input", "formats", "clinical", "start"), _VALUE),
     "tasks": _TABLE,
     "model": dict.fromkeys(
-        ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown", "fs_hz",
-         "beat_s", "before_s", "width", "depth", "kernel"),
+        ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown",
+         "lead_width", "fs_hz", "beat_s", "before_s", "width", "depth", "kernel"),
         _VALUE,
     ),
     "training": _TABLE,
