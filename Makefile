@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo study-small test lint types imports pytest docs bench clean
 
 help:
-	@echo 'make demo    turn a drawn Philips report into a 12-lead image'
+	@echo 'make demo    a drawn Philips and a drawn GE report: image, answer, and where the model looked'
 	@echo 'make study-small  the study in small, on simulated patients: about ten minutes'
 	@echo 'make test    every check and test'
 	@echo 'make docs    the documentation, in docs/_build/html'
@@ -42,15 +42,23 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.core $(VENV)/.train
 
-demo: $(VENV)/.core
+# The picture of where the model looked needs torch, which takes a minute or two to install once; the
+# answer alone would do with the extra "onnx".
+demo: $(VENV)/.train
 	@mkdir -p demo
 	$(RUN) sample --format philips -o demo/philips.pdf --force
+	$(RUN) sample --format ge -o demo/ge.pdf --force
 	$(RUN) convert demo/philips.pdf --format philips -o demo/out --force
 	$(BIN)/python docs/before_after.py demo/philips.pdf demo/out/philips.png demo/before-after.png
+	$(RUN) predict demo/philips.pdf demo/ge.pdf -o demo/answers --force
+	$(RUN) explain ptbxl-compact demo/philips.pdf -o demo/explained
+	$(RUN) explain ptbxl-compact demo/ge.pdf -o demo/explained
 	@echo
-	@echo 'The report:        demo/philips.pdf'
+	@echo 'The reports:       demo/philips.pdf demo/ge.pdf (drawn from a synthetic ECG)'
 	@echo 'The 12-lead image: demo/out/philips.png (what is known of it: demo/out/philips.json)'
 	@echo 'Before and after:  demo/before-after.png'
+	@echo 'The answers:       demo/answers/predictions.csv, predictions.json'
+	@echo 'Where it looked:   demo/explained/philips.mi.png, ge.mi.png and so on'
 
 # Everything the study does, on patients that are made up: what comes of it says nothing of medicine.
 STUDY := runs/study-small

@@ -19,20 +19,35 @@ import numpy as np
 
 DATA = Path(os.environ.get("ECGVISION_DATA") or Path(__file__).parents[2] / "shared" / "data")
 TASKS = ("mi", "sttc", "cd", "hyp")
-# Pages of both formats with what was read off them; in this order, as some start from others.
-OF_PAGES = (
-    "ptbxl-multi",
-    "ptbxl-mi",
-    "ptbxl-multi-ge",
-    "ptbxl-multi-transferred",
-    "ptbxl-multi-philips",
-    "ptbxl-multi-clinical",
-    "ptbxl-beats-digitised",
-    "ptbxl-signal-digitised",
-    "ptbxl-xgboost",
-    "ptbxl-majority",
-)
-OF_RECORDS = ("ptbxl-signal-true",)
+# In this order, as some start from others.
+RECIPES = {
+    # Normalised pages of both formats, each record drawn four times for training.
+    "pages": (
+        "ptbxl-multi",
+        "ptbxl-mi",
+        "ptbxl-multi-ge",
+        "ptbxl-multi-transferred",
+        "ptbxl-multi-philips",
+        "ptbxl-multi-clinical",
+        "ptbxl-xgboost",
+        "ptbxl-majority",
+    ),
+    # Signals read off vector pages, by way of the whole conversion.
+    "digitised": ("ptbxl-beats-digitised", "ptbxl-signal-digitised"),
+    # The records' own 10 s.
+    "whole": ("ptbxl-signal-true",),
+}
+# For a GPU: with --only.
+LARGE = {"pages": ("ptbxl-resnet34d",)}
+BOTH = ("--format", "ge-mac1200,philips-tc30", "--seed", "1")
+DRAWN = {
+    "pages": (*BOTH, "--direct", "--image-px", "384", "384", "--drawings", "4"),
+    "digitised": (*BOTH, "--image-px", "384", "384", "--scan-share", "0", "--signals", "read"),
+    "whole": (
+        *("--format", "ge-mac1200", "--direct", "--image-px", "32", "32"),
+        *("--signals", "whole", "--fs", "100"),
+    ),
+}
 MARK = "<!-- figures -->"
 
 
@@ -72,10 +87,9 @@ def drawn(source: Path, out: Path, words: Sequence[str]) -> Path:
 def trained(recipes: Sequence[str], data: Path, asked: argparse.Namespace) -> list[Path]:
     found = []
     for recipe in recipes:
-        if not asked.only or recipe in asked.only:
-            settings = [word for one in asked.set for word in ("--set", one)]
-            command("train", recipe, "--data", data, "-o", asked.work / "runs" / recipe, *settings)
-            found.append(asked.work / "runs" / recipe)
+        settings = [word for one in asked.set for word in ("--set", one)]
+        command("train", recipe, "--data", data, "-o", asked.work / "runs" / recipe, *settings)
+        found.append(asked.work / "runs" / recipe)
     return found
 
 
@@ -108,6 +122,7 @@ def given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--work", type=Path, default=Path("runs/ptbxl"), help="for everything")
     parser.add_argument("--only", action="append", default=[], metavar="RECIPE", help="repeatable")
+    parser.add_argument("--train-only", action="store_true", help="leave the evaluation out")
     parser.add_argument("--every", type=int, default=1, help="one record in so many: a trial")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as train")
     parser.add_argument("--out", type=Path, help=f"page whose part after {MARK} to replace")
@@ -122,17 +137,20 @@ def main() -> int:
         return 2
     work = asked.work
     source = thinned(source, work / "records", asked.every)
-    style = ("--style", "published-windows", "--image-px", "256", "192", "--signals", "read")
-    formats = ("--format", "ge-mac1200,philips-tc30")
-    pages = drawn(source, work / "pages", (*formats, *style))
-    one = ("--format", "ge-mac1200", "--direct", "--image-px", "32", "32", "--signals", "whole")
-    records = drawn(source, work / "whole", (*one, "--fs", "100"))
     reports = []
-    for name, recipes, data in (("pages", OF_PAGES, pages), ("whole", OF_RECORDS, records)):
+    for name, recipes in RECIPES.items():
+        if asked.only:
+            large = LARGE.get(name, ())
+            recipes = tuple(one for one in (*recipes, *large) if one in asked.only)
+            if not recipes:
+                continue
+        data = drawn(source, work / name, DRAWN[name])
         runs = trained(recipes, data, asked)
-        if runs:
+        if not asked.train_only:
             reports.append(work / f"report-{name}")
             command("evaluate", *runs, "--data", data, "-o", reports[-1], "--force")
+    if asked.train_only:
+        return 0
     text = table(reports)
     print(text)
     if asked.out is not None:

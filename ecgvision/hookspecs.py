@@ -1,8 +1,9 @@
-"""The four hooks a format implements. Two are required, two have defaults in the core."""
+"""The hooks: four of a format, two of them required and two with defaults, and one of models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -32,3 +33,8 @@ def detect_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
 @hookspec(firstresult=True)
 def remove_grid(page: Page, layout: Layout) -> Pixels:  # type: ignore[empty-body]
     """(H, W) uint8 of the whole page at its own px/mm, 0 ink and 255 paper, grid gone."""
+
+
+@hookspec
+def ecgvision_models() -> Iterable[str | Path]:  # type: ignore[empty-body]
+    """The paths of `model.toml` files, each with its card and its files beside it."""

@@ -1,4 +1,4 @@
-"""Finds the installed formats and binds the hooks to the chosen one."""
+"""Finds the installed formats and models, and binds the hooks to the chosen format."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import types as module_types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -91,6 +92,11 @@ def load_formats(extra: Iterable[tuple[str, Any]] = ()) -> Formats:
 
     `extra` are (name, plugin) pairs to register besides the installed ones.
     """
+    plugins, broken = _installed()
+    return build_formats([*plugins, *extra], broken)
+
+
+def _installed() -> tuple[list[tuple[str, Any]], list[Broken]]:
     plugins: list[tuple[str, Any]] = []
     broken: list[Broken] = []
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
@@ -98,7 +104,44 @@ def load_formats(extra: Iterable[tuple[str, Any]] = ()) -> Formats:
             plugins.append((entry.name, entry.load()))
         except (Exception, SystemExit) as error:  # an import may fail in any way
             broken.append(Broken(entry.name, f"{type(error).__name__}: {error}"))
-    return build_formats([*plugins, *extra], broken)
+    return plugins, broken
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The `model.toml` files that plugins name, each with its plugin, and the broken plugins."""
+
+    paths: tuple[tuple[str, Path], ...]
+    broken: tuple[Broken, ...] = ()
+
+
+def load_model_files(extra: Iterable[tuple[str, Any]] = ()) -> ModelFiles:
+    """Every installed plugin asked for its models, each apart: a broken one costs only itself.
+
+    `extra` are (name, plugin) pairs besides the installed ones.
+    """
+    plugins, broken = _installed()
+    paths: list[tuple[str, Path]] = []
+    for name, given in (*plugins, *extra):
+        try:
+            paths += [(name, path) for path in _model_files(name, _hashable(name, given))]
+        except Exception as error:  # a plugin's hook may raise anything
+            broken.append(Broken(name, f"{type(error).__name__}: {error}"))
+    return ModelFiles(tuple(paths), tuple(broken))
+
+
+def _model_files(name: str, plugin: Any) -> list[Path]:
+    found: list[Path] = []
+    for given in _alone(name, plugin).hook.ecgvision_models():
+        if isinstance(given, str | bytes):
+            raise PluginError("ecgvision_models() must return several paths, returned one text")
+        for path in given:
+            if not isinstance(path, str | Path) or not Path(path).is_file():
+                raise PluginError(
+                    f"ecgvision_models() must return paths of model.toml files, returned {path!r}"
+                )
+            found.append(Path(path))
+    return found
 
 
 def build_formats(plugins: Sequence[tuple[str, Any]], broken: Iterable[Broken] = ()) -> Formats:
@@ -108,6 +151,8 @@ def build_formats(plugins: Sequence[tuple[str, Any]], broken: Iterable[Broken] =
     for name, given in plugins:
         plugin = _hashable(name, given)
         try:
+            if _has_models_alone(name, plugin):
+                continue
             info, layouts = _checked(name, plugin)
             if any(info.id == other.id for _, _, other, _ in good):
                 raise PluginError(f"another plugin already has the format id {info.id!r}")
@@ -143,14 +188,29 @@ def _hashable(name: str, plugin: Any) -> Any:
     return plugin
 
 
-def _checked(name: str, plugin: Any) -> tuple[FormatInfo, tuple[Layout, ...]]:
-    """What one plugin declares, taken in a manager of its own so that it cannot hurt others."""
+def _alone(name: str, plugin: Any) -> pluggy.PluginManager:
+    """A manager of one plugin's own; raises `PluginError` and pluggy's errors."""
     if isinstance(plugin, type):
         raise PluginError(f"{plugin.__name__} is a class; register a module or an instance")
     manager = pluggy.PluginManager("ecgvision")
     manager.add_hookspecs(hookspecs)
     manager.register(plugin, name)
     manager.check_pending()  # a misspelt hook is ignored until this
+    return manager
+
+
+def _has_models_alone(name: str, plugin: Any) -> bool:
+    """Whether a plugin brings models and no format."""
+    hook = _alone(name, plugin).hook
+    ours = (hook.format_info, hook.lead_layouts, hook.detect_layout, hook.remove_grid)
+    return bool(hook.ecgvision_models.get_hookimpls()) and not any(
+        one.get_hookimpls() for one in ours
+    )
+
+
+def _checked(name: str, plugin: Any) -> tuple[FormatInfo, tuple[Layout, ...]]:
+    """What one plugin declares, taken in a manager of its own so that it cannot hurt others."""
+    manager = _alone(name, plugin)
     if not manager.hook.format_info.get_hookimpls():
         raise PluginError("it does not implement the hook format_info()")
     info = manager.hook.format_info()

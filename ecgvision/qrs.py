@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import find_peaks
 
 from ecgvision.trace import STEP_MM, LeadTrace
 
@@ -44,6 +43,8 @@ def qrs_times(traces: Sequence[LeadTrace], speed_mm_per_s: float) -> Floats:
     energy = uniform_filter1d(steep, width, mode="constant")
     high = float(np.percentile(energy, 98))
     floor = float(np.median(energy))
+    from scipy.signal import find_peaks  # takes as long to load as a page to convert
+
     peaks, _ = find_peaks(
         energy,
         height=floor + 0.4 * (high - floor),

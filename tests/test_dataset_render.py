@@ -17,6 +17,8 @@ from ecgvision.dataset.drawing_style import page_pdf, page_style
 from ecgvision.dataset.images import network_image
 from ecgvision.dataset.simulate import CohortOptions
 from ecgvision.dataset.simulate_files import write_cohort
+from ecgvision.dataset.splitting import Used, by_fold, split_dataset
+from ecgvision.dataset.stats import statistics
 from ecgvision.dataset.store import open_dataset
 from ecgvision.errors import UsageError
 from ecgvision.normalise import ImageOptions
@@ -230,6 +232,47 @@ def test_a_cohort_is_drawn_each_in_its_own_format(cohort: Path, tmp_path: Path) 
     roles = {name: column.role for name, column in dataset.about.columns.items()}
     assert roles["scar"] == roles["lvef_percent"] == "label"
     assert roles["age_years"] == roles["smoking"] == "clinical"
+
+
+def test_further_drawings_begin_later_and_are_for_training_alone(
+    cohort: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "data"
+    words = ("--format", BOTH, "--image-px", 64, 64, "--direct", "--workers", 1, "--fs", 100)
+    code, told = run(cohort, "-o", out, *words, "--drawings", 2, "--signals", "whole")
+    assert code == 0, told
+    dataset = open_dataset(out)
+    rows, count = dataset.rows, len(pd.read_csv(cohort / "labels.csv"))
+    assert rows["drawing"].tolist() == [1, 1, 2, 2] * count
+    assert rows["format"].tolist() == [*FORMATS, *FORMATS] * count
+    assert dataset.images is not None
+    assert dataset.signals is not None
+    first, second = dataset.signals[0], dataset.signals[2]
+    half = first.shape[1] // 2
+    assert np.allclose(second[:, :half], first[:, half:], atol=1e-6)
+    assert np.allclose(second[:, half:], first[:, :half], atol=1e-6)
+    assert not np.array_equal(dataset.images[0], dataset.images[2])
+    # The first drawing is what it is without others.
+    assert run(cohort, "-o", tmp_path / "one", *words)[0] == 0
+    one = open_dataset(tmp_path / "one")
+    assert one.images is not None
+    assert np.array_equal(one.images, dataset.images[(rows["drawing"] == 1).to_numpy(bool)])
+
+    who = sorted(set(rows["patient"]))
+    assert len(who) >= 2
+    test = (rows["patient"] == who[-1]).to_numpy(bool)
+    numbered = rows.assign(fold=np.where(test, 2, 1))
+    folds: dict[Used, frozenset[int]] = {"train": frozenset({1}), "test": frozenset({2})}
+    split = split_dataset(dataset, by_fold(numbered, folds)).rows
+    again = (rows["drawing"] == 2).to_numpy(bool)
+    assert set(split["split"][~test]) == {"train"}
+    assert set(split["split"][test & ~again]) == {"test"}
+    assert set(split["split"][test & again]) == {"excluded"}
+    listed = pd.read_csv(out / "excluded.csv")
+    assert listed["row"].tolist() == np.flatnonzero(test & again).tolist()
+    assert set(listed["reason"]) == {"drawn-again"}
+    lines = {line.variable: line for line in statistics(open_dataset(out)).lines}
+    assert lines["ECGs"].cells["train"].count == (~test & ~again).sum()
 
 
 def test_workers_and_order_change_nothing(cohort: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from training_data import SIDE_PX, TINY, tiny_dataset
+from zoo_data import tiny_zoo
 
 from ecgvision.cli import main
 from ecgvision.dataset.store import Dataset
@@ -71,7 +72,8 @@ def test_the_heat_lies_where_the_scar_was_drawn(run: Path, tiny: Dataset, tmp_pa
     told = json.loads((tmp_path / f"row-{row}.json").read_text())
     assert told["simulated"] is True
     scar = told["tasks"]["scar"]
-    assert scar["probability_uncalibrated"] > 0.5
+    assert scar["probability"] > 0.5
+    assert scar["calibrated"] is False
     assert sum(scar["heat_by_lead"].values()) == pytest.approx(1, abs=1e-3)
     # The dark corner is the upper left: I, II and the upper half of III.
     corner = sum(scar["heat_by_lead"][lead] for lead in ("I", "II", "III"))
@@ -92,6 +94,26 @@ def test_a_page_goes_through_the_conversion(run: Path, tmp_path: Path) -> None:
     assert list(told["tasks"]["lvef"]["heat_by_lead"] or LEADS) == list(LEADS)
     # It is shown as large as it was normalised: 1000 x 1920 pixels, 900 wide.
     assert cv2.imread(str(tmp_path / "out" / "page.scar.png")).shape == (1728 + 52, 900, 3)
+
+
+def test_a_model_of_the_zoo_is_explained_with_its_calibrated_probability(tmp_path: Path) -> None:
+    toml, page = tiny_zoo(tmp_path), tmp_path / "page.pdf"
+    runner = CliRunner()
+    assert runner.invoke(main, ["sample", "--format", "ge", "-o", str(page)]).exit_code == 0
+    done = runner.invoke(main, ["explain", str(toml), str(page), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "out" / "page.json").read_text())
+    asked = runner.invoke(
+        main, ["predict", str(page), "--model", str(toml), "-o", str(tmp_path / "asked")]
+    )
+    assert asked.exit_code == 0, asked.output
+    answers = json.loads((tmp_path / "asked" / "predictions.json").read_text())["pages"][0]
+    due = {task["task"]: task["probability"] for task in answers["tasks"]}
+    assert {name: one["probability"] for name, one in told["tasks"].items()} == pytest.approx(
+        due, abs=2e-4
+    )
+    assert [one["calibrated"] for one in told["tasks"].values()] == [True, False]
+    assert (told["model"], told["simulated"]) == ("tiny", False)
 
 
 def test_the_map_is_of_the_networks_size(run: Path, tiny: Dataset) -> None:
@@ -121,7 +143,7 @@ def test_what_cannot_be_explained_is_refused_in_one_line(
     for arguments, told in (
         ([str(run), *data, "--row", "999"], "row 999 is not there"),
         ([str(run)], "give a PAGE, or --data with --row"),
-        ([str(run), *data, "--clinical", "age"], "expected NAME=NUMBER"),
+        ([str(run), *data, "--clinical", "age"], "expected NAME=VALUE"),
     ):
         wrong = runner.invoke(main, ["explain", *arguments, *out])
         assert wrong.exit_code == 2

@@ -266,3 +266,43 @@ def test_one_example_gets_the_same_answer_in_any_company(small: MultiTaskNet) ->
         together = small(page)["lvef"].numpy()
         alone = np.concatenate([small(page[k : k + 1])["lvef"].numpy() for k in range(5)])
     assert np.allclose(together, alone, atol=1e-5)
+
+
+# --- leads kept apart -----------------------------------------------------------------------------
+
+STRIPS = ModelSettings(
+    backbone="lead-strips", image_px=(96, 64), planes=1, normalise="ink", width=8, lead_width=5,
+    embedding=16,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", range(6))
+@pytest.mark.parametrize("column", range(2))
+def test_ink_in_a_strip_is_seen_in_its_lead_alone(row: int, column: int) -> None:
+    torch.manual_seed(3)
+    body = MultiTaskNet(TASKS[:1], STRIPS).eval().body
+    page = torch.zeros(1, 1, 96, 64)
+    with torch.no_grad():
+        blank = body(page).reshape(12, 5)
+        # The middle half of a row of 16 pixels: strips reach 2 pixels into other rows.
+        page[0, 0, row * 16 + 4 : row * 16 + 12, column * 32 + 10 : column * 32 + 14] = 1
+        inked = body(page).reshape(12, 5)
+    changed = (inked - blank).abs().amax(dim=1) > 1e-6
+    assert changed.nonzero().flatten().tolist() == [column * 6 + row]
+
+
+def test_what_a_strip_shows_is_read_alike_in_every_lead_at_first() -> None:
+    torch.manual_seed(4)
+    body = MultiTaskNet(TASKS[:1], STRIPS).eval().body
+    lead = torch.rand(16, 32)
+    lead[:3] = lead[-3:] = 0
+    with torch.no_grad():
+        found = body(lead.repeat(6, 2)[None, None]).reshape(12, 5)
+    assert torch.allclose(found, found[:1].expand(12, 5), atol=1e-5)
+
+
+def test_strips_need_a_page_that_they_divide() -> None:
+    with pytest.raises(ValueError, match="multiple of 12"):
+        ModelSettings(backbone="lead-strips", image_px=(100, 64))
+    with pytest.raises(ValueError, match="no pretrained weights"):
+        ModelSettings(backbone="lead-strips", image_px=(96, 64), pretrained="imagenet")

@@ -90,7 +90,7 @@ def test_ptbxl_has_every_paradigm_of_the_table() -> None:
 
 
 # Building the large network for each of them takes time and shows nothing new.
-QUICK = ("model.image_px=[64, 64]", 'model.pretrained=""')
+QUICK = ("model.image_px=[96, 96]", 'model.pretrained=""')
 
 
 @pytest.mark.parametrize("name", sorted(recipe_paths()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +9,7 @@ import pytest
 from ecgvision.follow import follow_rows
 from ecgvision.signals.crossings import fitted_crossings
 from ecgvision.signals.edges import column_ink
-from ecgvision.signals.fit import NODES_PER_PX, Line, fitted_line, rim_of
-from ecgvision.signals.joint import draw
+from ecgvision.signals.fit import Line, fitted_line
 from ecgvision.signals.pen import Pen
 from ecgvision.signals.spikes import best_shapes
 from ecgvision.types import Box, LeadBox
@@ -147,7 +144,7 @@ def test_guesses_begin_with_the_best() -> None:
     columns = np.arange(first, stop) + 0.5
     truth = np.stack([np.interp(columns, line[:, 0], line[:, 1]) for line in lines])
     flat = np.repeat(np.array(LEVELS_MM)[:, None] * PX_PER_MM, stop - first, axis=1)
-    guesses = best_shapes(seen, np.zeros_like(seen), flat, PEN.width_px, PX_PER_MM, render_of(seen))
+    guesses = best_shapes(seen, np.zeros_like(seen), flat, PEN, PX_PER_MM)
     assert 1 < len(guesses) <= 3
     assert np.abs(guesses[0] - truth).mean() < 0.25 * np.abs(flat - truth).mean()
 
@@ -160,21 +157,7 @@ def test_a_guess_goes_up_and_down() -> None:
     columns = np.arange(first, stop) + 0.5
     truth = np.stack([np.interp(columns, line[:, 0], line[:, 1]) for line in lines])
     flat = np.repeat(np.array(LEVELS_MM)[:, None] * PX_PER_MM, stop - first, axis=1)
-    best = best_shapes(seen, np.zeros_like(seen), flat, PEN.width_px, PX_PER_MM, render_of(seen))[0]
+    best = best_shapes(seen, np.zeros_like(seen), flat, PEN, PX_PER_MM)[0]
     for one, line in zip(best, truth, strict=True):  # to less than a millimetre of 15
         assert one.min() == pytest.approx(line.min(), abs=9)
         assert one.max() == pytest.approx(line.max(), abs=9)
-
-
-def render_of(seen: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Draws a line (n,) with the test's pen on pixels like `seen`."""
-
-    def render(shape: np.ndarray) -> np.ndarray:
-        nodes = (np.arange(len(shape) * NODES_PER_PX) + 0.5) / NODES_PER_PX
-        image = np.zeros(seen.shape)
-        rim, sigma = rim_of(PEN), float(np.hypot(PEN.blur_px, 12**-0.5))
-        y_px = np.interp(nodes, np.arange(len(shape)) + 0.5, shape)[None]
-        draw(y_px, sigma, rim.whole, rim.share, rim.drop, rim.steps, rim.weights, image)
-        return image
-
-    return render

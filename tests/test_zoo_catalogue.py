@@ -6,14 +6,13 @@ import hashlib
 import re
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from ecgvision.errors import UsageError
-from ecgvision.tasks import Task
+from ecgvision.training.recipe import load_recipe
 from ecgvision.zoo.catalogue import EntryError, catalogue, entry_text, find_model, read_entry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,8 +200,7 @@ def test_a_model_s_recipe_is_there_and_asks_the_same(name: str) -> None:
     if not entry.recipe:
         assert entry.status == "no-weights"
         return
-    recipe = tomllib.loads((recipes / f"{entry.recipe}.toml").read_text(encoding="utf-8"))
-    asked = [Task.model_validate(task) for task in recipe["tasks"]]
+    asked = load_recipe(entry.recipe).tasks
     ours = [(task.name, task.source, task.below, task.at_least, task.classes) for task in asked]
     assert ours == [(t.name, t.source, t.below, t.at_least, t.classes) for t in entry.tasks]
 
@@ -229,7 +227,8 @@ def test_the_wheel_has_every_entry_and_card(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as wheel:
         hashes = {name: hashlib.sha256(wheel.read(name)).hexdigest() for name in wheel.namelist()}
     for name, model in catalogue().items():
-        for file in (model.path, model.card):
+        beside = [model.beside(file) for file in model.entry.files]
+        for file in (model.path, model.card, *beside):
             assert file is not None
             there = hashes[f"ecgvision/zoo_data/{name}/{file.name}"]
             assert there == hashlib.sha256(file.read_bytes()).hexdigest()

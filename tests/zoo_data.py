@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +40,13 @@ FITTED = {
 }
 
 
-def tiny_net(clinical: tuple[str, ...] = (), seed: int = 0) -> MultiTaskNet:
+def tiny_net(
+    clinical: tuple[str, ...] = (), seed: int = 0, tasks: Sequence[Task] = TASKS
+) -> MultiTaskNet:
     """Its answers differ from page to page, as an untrained network's hardly do."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    net = MultiTaskNet(TASKS, ModelSettings.model_validate(MODEL), clinical)
+    net = MultiTaskNet(tasks, ModelSettings.model_validate(MODEL), clinical)
     # Running statistics of some pages, so that what comes out is neither nothing nor too much.
     rng = np.random.default_rng(seed)
     pages = np.ones((16, 1, *SIDE_PX), np.float32)
@@ -59,6 +63,12 @@ def tiny_net(clinical: tuple[str, ...] = (), seed: int = 0) -> MultiTaskNet:
     return net.eval()
 
 
+@lru_cache
+def _network(clinical: tuple[str, ...]) -> tuple[bytes, bytes]:
+    net = tiny_net(clinical)
+    return weight_bytes(net), onnx_bytes(net)
+
+
 def tiny_zoo(
     folder: Path,
     name: str = "tiny",
@@ -70,7 +80,6 @@ def tiny_zoo(
     """Write the folder; gives its `model.toml`. `entry` replaces what that says."""
     home = folder / name
     home.mkdir(parents=True, exist_ok=True)
-    net = tiny_net(clinical)
     image = {"style": "canonical", "height_px": SIDE_PX[0], "width_px": SIDE_PX[1]}
     config = {
         "kind": "ecgvision-model",
@@ -86,9 +95,10 @@ def tiny_zoo(
     }
     if clinical:
         config["clinical"] = FITTED
-    files = {"config.json": json.dumps(config).encode(), "weights.safetensors": weight_bytes(net)}
+    weights, onnx = _network(clinical)
+    files = {"config.json": json.dumps(config).encode(), "weights.safetensors": weights}
     if with_onnx:
-        files["model.onnx"] = onnx_bytes(net)
+        files["model.onnx"] = onnx
     roles = {"config.json": "config", "weights.safetensors": "weights", "model.onnx": "onnx"}
     told = {
         "id": name,
@@ -118,3 +128,12 @@ def tiny_zoo(
     (home / "README.md").write_text(CARD)
     (home / "model.toml").write_text(entry_text(Entry.model_validate(told)))
     return home / "model.toml"
+
+
+def rehashed(path: Path, name: str, data: bytes) -> None:
+    """Replace a file of a folder of the zoo, and tell its `model.toml`."""
+    file = path.parent / name
+    old = file.read_bytes()
+    file.write_bytes(data)
+    text = path.read_text().replace(f"bytes = {len(old)}", f"bytes = {len(data)}")
+    path.write_text(text.replace(*(hashlib.sha256(one).hexdigest() for one in (old, data))))

@@ -48,6 +48,21 @@ def extra(name: str) -> Iterator[None]:
         ) from error
 
 
+def named_values(text: str) -> dict[str, str]:
+    """What --clinical gives for all pages; raises `UsageError`.
+
+    >>> named_values("age=67, sex=female")
+    {'age': '67', 'sex': 'female'}
+    """
+    given = {}
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        name, equals, value = (one.strip() for one in part.partition("="))
+        if not equals or not name or not value:
+            raise UsageError(f"--clinical {part!r}: expected NAME=VALUE, as in age=67,sex=female")
+        given[name] = value
+    return given
+
+
 def described(error: EcgVisionError) -> str:
     """The error's sentence on one line, its reason code in brackets at the end."""
     # A page's error has its code in the message.

@@ -113,6 +113,15 @@ _MOST_LINES = 20
     help="Length of the signals; longer ones are cut, shorter ones end in NaN.",
 )
 @click.option(
+    "--drawings",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Pages of every record and format: they look different and begin at other places of it. "
+    "`dataset split` keeps all for training, and the first alone elsewhere.",
+)
+@click.option(
     "--direct",
     is_flag=True,
     help="Draw the images at once, not by way of pages: faster, and only nearly the same.",
@@ -139,6 +148,7 @@ def render(
     signals: SignalKind,
     fs_hz: float,
     seconds: float,
+    drawings: int,
     direct: bool,
     seed: int,
     workers: int | None,
@@ -162,7 +172,9 @@ def render(
 
     image = ImageOptions(style=style, lead_s=lead_seconds, lead_height_mm=lead_height)
     check_size(image)
-    options = DrawOptions(image, image_px, scan_share, signals, fs_hz, seconds, seed, direct)
+    options = DrawOptions(
+        image, image_px, scan_share, signals, fs_hz, seconds, seed, direct, drawings
+    )
     found = open_records(records)
     names = [name.strip() for name in (format_names or "").split(",") if name.strip()]
     labelled, formats = formats_to_draw(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ecgvision.cli.common import extra, printable
+from ecgvision.cli.common import extra, named_values, printable
 from ecgvision.errors import UsageError
 
 
 @click.command(short_help="Show where on a page a trained network looked.")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("name", metavar="ID|RUN")
 @click.argument("page", type=click.Path(path_type=Path), metavar="[PAGE]", required=False)
 @click.option(
     "-o",
@@ -37,10 +37,10 @@ from ecgvision.errors import UsageError
     "--clinical",
     default="",
     metavar="NAME=VALUE,...",
-    help="Clinical features of PAGE, as in age_years=67,sex=1; what is left out is imputed.",
+    help="Clinical features of PAGE, as in age=67,sex=female; what is left out is imputed.",
 )
 def explain(
-    run: Path,
+    name: str,
     page: Path | None,
     out: Path,
     format_name: str,
@@ -50,36 +50,25 @@ def explain(
 ) -> None:
     """Lay Grad-CAM++ heat maps of each task over PAGE, a report, or over rows of a data set.
 
-    RUN is a folder that `ecgvision train` wrote, of a 2-D model. The JSON beside the pictures has
+    ID is a model of `models list`, or the path of a model.toml; RUN is a folder that `ecgvision
+    train` wrote, of a 2-D model. The JSON beside the pictures has
     the share of the heat that lies on each lead. A heat map shows what raised the score, not what
     is ill.
     """
     if (page is None) == (data is None) or (data is not None) != bool(row):
         raise UsageError("give a PAGE, or --data with --row")
-    given = _given(clinical)
+    given = named_values(clinical)
     with extra("train"):
         from ecgvision.dataset.store import open_dataset
         from ecgvision.explain import explain as explained
-        from ecgvision.explain import page_subjects, row_subject
+        from ecgvision.explain import image_network, page_subjects, row_subject
 
+        asked = image_network(name)
         if page is not None:
-            subjects = list(page_subjects(run, page, format_name, given))
+            subjects = list(page_subjects(asked, page, format_name, given))
         elif data is not None:
             dataset = open_dataset(data)
-            subjects = [row_subject(run, dataset, number) for number in row]
+            subjects = [row_subject(asked, dataset, number) for number in row]
         for subject in subjects:
-            for path in explained(run, subject, out).files:
+            for path in explained(asked, subject, out).files:
                 click.echo(printable(str(path)))
-
-
-def _given(text: str) -> dict[str, float]:
-    found = {}
-    for part in filter(None, (one.strip() for one in text.split(","))):
-        name, _, value = part.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise UsageError(
-                f"--clinical {part!r}: expected NAME=NUMBER, as in age_years=67"
-            ) from None
-    return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecgvision.cli.common import Commands, check_output, error_line, extra, printable
+from ecgvision.cli.exporting import bundle, export
 
 if TYPE_CHECKING:
     from ecgvision.zoo.catalogue import Model
@@ -34,10 +35,13 @@ def models() -> None:
 @models.command("list")
 @click.option("--all", "every", is_flag=True, help="Also those whose weights are not there.")
 def list_models(every: bool) -> None:
-    """List the models of the catalogue."""
-    from ecgvision.zoo.catalogue import catalogue
+    """List the models of the package, and those that plugins bring."""
+    from ecgvision.zoo.catalogue import installed_models
 
-    found = list(catalogue().values())
+    installed = installed_models()
+    for broken in installed.broken:
+        error_line(f"warning: plugin {printable(f'{broken.name} is broken: {broken.reason}')}")
+    found = list(installed.models.values())
     without = [model.entry for model in found if model.entry.status == "no-weights"]
     for model in found if every else [one for one in found if one.entry not in without]:
         entry = model.entry
@@ -231,3 +235,7 @@ def _hub() -> Hub:
 
     huggingface_hub.utils.logging.set_verbosity_error()
     return Hub.default()
+
+
+for _command in (export, bundle):
+    models.add_command(_command)

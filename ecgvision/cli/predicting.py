@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecgvision.cli.common import check_output, error_line, extra, installed_formats, printable
-from ecgvision.errors import UsageError
+from ecgvision.cli.common import (
+    check_output,
+    error_line,
+    extra,
+    installed_formats,
+    named_values,
+    printable,
+)
 
 if TYPE_CHECKING:
     from ecgvision.predicting import PageAnswer, ZooModel
@@ -149,12 +155,7 @@ def _known(text: str, model: ZooModel) -> Known:
         if table.ignored:
             error_line(printable(f"columns that {model.entry.id} does not take: {table.ignored}"))
         return table
-    given: dict[str, Value] = {}
-    for part in filter(None, (one.strip() for one in text.split(","))):
-        name, equals, value = part.partition("=")
-        if not equals or not value.strip():
-            raise UsageError(f"--clinical {part!r}: expected NAME=VALUE, as in age=67,sex=female")
-        given[name.strip()] = value.strip()
+    given = named_values(text)
     features(given, model.clinical)
 
     def same(source: str, page: int | None) -> Mapping[str, Value]:

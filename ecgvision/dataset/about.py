@@ -15,12 +15,13 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test", "excluded")
 """What a row's `split` may be, besides nothing."""
 
 TEXT_COLUMNS = ("record", "patient", "source", "format", "split", "group")
-WHOLE_COLUMNS = ("page", "year", "fold")
+WHOLE_COLUMNS = ("page", "drawing", "year", "fold")
 FIXED_COLUMNS = (
     "record",
     "patient",
     "source",
     "page",
+    "drawing",
     "format",
     "year",
     "split",

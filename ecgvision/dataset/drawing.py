@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -39,8 +39,9 @@ class DrawOptions:
     "read" off the page, or "true": the recording's own, on the page's time axis, NaN where the page
     does not print them; or "whole": the recording's own from its start. They have `fs_hz` and
     `seconds`; longer ones are cut, shorter ones end in NaN. `direct` draws the image at once, not
-    by way of a page, see `ecgvision.dataset.drawing_direct`. Raises `UsageError` for what cannot
-    be.
+    by way of a page, see `ecgvision.dataset.drawing_direct`. With several `drawings` a record gets
+    so many pages of each format, each of another look, which begin at so many places of the record.
+    Raises `UsageError` for what cannot be.
     """
 
     image: ImageOptions = field(default_factory=ImageOptions)
@@ -51,6 +52,7 @@ class DrawOptions:
     seconds: float = 10.0
     seed: int = 0
     direct: bool = False
+    drawings: int = 1
 
     def __post_init__(self) -> None:
         check_image_px(*self.image_px)
@@ -60,6 +62,8 @@ class DrawOptions:
             raise UsageError(
                 f"signals are one of {', '.join(SIGNAL_KINDS)}, found {self.signals!r}"
             )
+        if self.drawings < 1:
+            raise UsageError(f"--drawings must be 1 or more, found {self.drawings}")
         if self.seed < 0:
             raise UsageError(f"--seed must not be negative, found {self.seed}")
         if not 0 < self.seconds <= 3600:
@@ -88,13 +92,38 @@ class Drawn:
     scan: bool
     error: PageError | None = None
     withheld: PageError | None = None
+    drawing: int = 1
 
 
 def draw_record(
     record: str, ecg: Ecg, format_ids: Sequence[str], options: DrawOptions
 ) -> list[Drawn]:
-    """The record as a page of each format, converted: what `ecgvision convert` makes of it."""
-    return [_drawn(record, ecg, _format(one), options) for one in format_ids]
+    """The record as pages of each format, converted: what `ecgvision convert` makes of them."""
+    found = []
+    for number in range(options.drawings):
+        # The first drawing is the one that there is without others.
+        name, begun = (record, ecg) if number == 0 else (f"{record}\0{number}", ecg)
+        if number:
+            begun = begun_later(ecg, ecg.seconds * number / options.drawings)
+        for one in format_ids:
+            drawn = _drawn(name, begun, _format(one), options)
+            found.append(replace(drawn, drawing=number + 1))
+    return found
+
+
+def begun_later(ecg: Ecg, start_s: float) -> Ecg:
+    """The record from `start_s` on; what came before follows at its end.
+
+    The seam jumps by what the leads drifted meanwhile, in one place of what is drawn at most.
+
+    >>> import numpy as np
+    >>> from ecgvision.testing.synthetic import Ecg
+    >>> ecg = Ecg(np.tile(np.arange(4, dtype=np.float32), (12, 1)), fs_hz=2.0)
+    >>> begun_later(ecg, 0.5).signal_mv[0].tolist()
+    [1.0, 2.0, 3.0, 0.0]
+    """
+    first = round(start_s * ecg.fs_hz)
+    return replace(ecg, signal_mv=np.roll(ecg.signal_mv, -first, axis=1), r_peaks_s=())
 
 
 @lru_cache

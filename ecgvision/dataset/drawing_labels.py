@@ -58,7 +58,9 @@ class Labelled:
         rules = {} if self.schema is None else self.schema.rules()
         return {n: ColumnInfo(role=role, title=rule.title) for n, (role, rule) in rules.items()}
 
-    def rows(self, records: Sequence[str], format_ids: Sequence[str]) -> pd.DataFrame:
+    def rows(
+        self, records: Sequence[str], format_ids: Sequence[str], drawings: Sequence[int]
+    ) -> pd.DataFrame:
         """A row for each page; a record of which nothing is known is of a patient of its own."""
         nobody = Entry(0, {}, {})
         entries = [self.entries.get(record, nobody) for record in records]
@@ -70,6 +72,7 @@ class Labelled:
             ],
             "source": [f"{a}-{b}" for a, b in zip(records, format_ids, strict=True)],
             "page": [1] * len(records),
+            "drawing": list(drawings),
             "format": list(format_ids),
         }
         for name in ("year", "fold", "group"):

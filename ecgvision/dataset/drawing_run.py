@@ -107,7 +107,7 @@ def render(job: RenderJob, tell: Tell) -> Rendered:
         dataset = write_dataset(
             job.folder,
             _about(job, pages, left_out),
-            job.labelled.rows(*zip(*((r, one.format_id) for r, one in pages), strict=True)),
+            job.labelled.rows(*zip(*_keys(pages), strict=True)),
             images.array(),
             signals.array(),
             replace=job.replace,
@@ -116,9 +116,16 @@ def render(job: RenderJob, tell: Tell) -> Rendered:
     return Rendered(dataset, tuple(left_out), sum(one.scan for _, one in pages))
 
 
+def _keys(pages: Sequence[tuple[str, Drawn]]) -> Iterator[tuple[str, str, int]]:
+    for record, one in pages:
+        yield record, one.format_id, one.drawing
+
+
 def _lost(record: str, one: Drawn) -> Iterator[LeftOut]:
     """A page that was refused, or the signals of one that were."""
     page = f"{record}-{one.format_id}"
+    if one.drawing > 1:
+        page += f" (drawing {one.drawing})"
     if one.error is not None:
         yield LeftOut(page, 1, None, one.error.code, f"the page is left out: {one.error.found}")
     if one.withheld is not None:
@@ -136,6 +143,7 @@ def _about(
         "name": job.records.folder.resolve().name,
         "records": len(job.records.names),
         "direct": options.direct,
+        "drawings": options.drawings,
         "scan_share": options.scan_share,
         "scans": sum(one.scan for _, one in pages),
         "signals": options.signals,

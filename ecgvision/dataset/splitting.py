@@ -126,7 +126,7 @@ def by_rules(
             shown = "no year" if pd.isna(year) else f"{format_id or 'no format'}, {int(year)}"
             unused.append(Unused(number, None, reason, f"{shown}: no rule fits"))
     told = {"by": "rules", "seed": seed, "links": len(links), **rules.model_dump(mode="json")}
-    return _one_split_each(who, proposed, rules.prefer, unused, told)
+    return _drawn_once(rows, _one_split_each(who, proposed, rules.prefer, unused, told))
 
 
 def _ruled(rules: Rules, format_id: str | None, year: int, person: str, seed: int) -> str | None:
@@ -165,7 +165,8 @@ def by_fold(
             unused.append(Unused(number, None, "no-fold", f"{shown}: for no split"))
     told: dict[str, JsonValue] = {"by": "fold", "links": len(links)}
     told |= {split: [*sorted(numbers)] for split, numbers in folds.items()}
-    return _one_split_each(people(rows, links), proposed, USED, unused, told)
+    found = _one_split_each(people(rows, links), proposed, USED, unused, told)
+    return _drawn_once(rows, found)
 
 
 def by_patient(
@@ -188,7 +189,8 @@ def by_patient(
         "links": len(links),
         "seed": seed,
     }
-    return Splitting([USED[number] for number in share[who].tolist()], [], told)
+    found = Splitting([USED[number] for number in share[who].tolist()], [], told)
+    return _drawn_once(rows, found)
 
 
 def _one_split_each(
@@ -228,6 +230,20 @@ def split_dataset(dataset: Dataset, splitting: Splitting) -> Dataset:
     about = dataset.about.model_copy(update={"split_by": splitting.told})
     listed = _unused_bytes(rows, splitting.unused)
     return replace_rows(dataset, rows, about, {EXCLUDED: listed})
+
+
+def _drawn_once(rows: pd.DataFrame, splitting: Splitting) -> Splitting:
+    """Keep further drawings of a record in training alone, or one would count several times."""
+    if "drawing" not in rows:
+        return splitting
+    final, unused = list(splitting.split), list(splitting.unused)
+    for number, (drawing, split) in enumerate(zip(rows["drawing"], final, strict=True)):
+        if not pd.isna(drawing) and drawing > 1 and split in ("validation", "test"):
+            final[number] = "excluded"
+            message = f"drawing {int(drawing)} of a record that counts once"
+            unused.append(Unused(number, split, "drawn-again", message))
+    unused.sort(key=lambda one: one.row)
+    return Splitting(final, unused, splitting.told)
 
 
 def _unused_bytes(rows: pd.DataFrame, unused: Iterable[Unused]) -> bytes:

@@ -75,15 +75,17 @@ def statistics(dataset: Dataset, tasks: Sequence[Task] = ()) -> Statistics:
 
     "all" are the rows of the three splits, or all rows where there is no split; excluded rows and
     those of no split have columns of their own where there are any. Raises `LabelError` where a
-    task does not fit its column.
+    task does not fit its column. Further drawings of a record do not count.
     """
-    groups = _groups(dataset.rows)
-    lines = [*_heads(dataset.rows, groups)]
+    first = dataset.rows["drawing"].fillna(1) == 1
+    rows = dataset.rows[first.to_numpy(bool)].reset_index(drop=True)
+    groups = _groups(rows)
+    lines = [*_heads(rows, groups)]
     for name, column in dataset.about.columns.items():
         title = column.title or _TITLES.get(name, name)
-        lines += _column(dataset.rows[name], title, groups)
+        lines += _column(rows[name], title, groups)
     for task in tasks:
-        lines += _task(dataset.rows, task, groups)
+        lines += _task(rows, task, groups)
     return Statistics(
         dataset.about.name, dataset.about.simulated, tuple(groups), lines, tuple(_notes(groups))
     )

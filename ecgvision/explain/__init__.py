@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from ecgvision.explain.run import (
-    Explained,
-    ExplainError,
-    Subject,
-    explain,
-    page_subjects,
-    row_subject,
-)
+from ecgvision.explain.network import ExplainError, ImageNetwork, image_network
+from ecgvision.explain.run import Explained, Subject, explain, page_subjects, row_subject
 
-__all__ = ["ExplainError", "Explained", "Subject", "explain", "page_subjects", "row_subject"]
+__all__ = [
+    "ExplainError",
+    "Explained",
+    "ImageNetwork",
+    "Subject",
+    "explain",
+    "image_network",
+    "page_subjects",
+    "row_subject",
+]

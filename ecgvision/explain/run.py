@@ -1,4 +1,4 @@
-"""A run explained on pages, or on rows of a data set."""
+"""A network explained on pages, or on rows of a data set."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from ecgvision.dataset.images import network_image
 from ecgvision.dataset.store import Dataset
-from ecgvision.errors import EcgVisionError, UsageError
+from ecgvision.errors import UsageError
 from ecgvision.explain.heat import heat_map
+from ecgvision.explain.network import ImageNetwork
 from ecgvision.explain.picture import (
     LeadPart,
     canonical_parts,
@@ -26,21 +26,12 @@ from ecgvision.explain.picture import (
 from ecgvision.normalise import ImageOptions
 from ecgvision.output import json_bytes, png_bytes, write_files
 from ecgvision.plugins import load_formats
+from ecgvision.predicting.clinical import Value
 from ecgvision.tasks import Task
 from ecgvision.training.asking import log_odds
-from ecgvision.training.features import imputed
-from ecgvision.training.predicting import run_imputer, trained_net
-from ecgvision.training.recipe import Recipe
-from ecgvision.training.run import read_run
 
 if TYPE_CHECKING:
     from ecgvision.types import Pixels
-
-
-class ExplainError(EcgVisionError):
-    """A run or an image cannot be explained; the message says what to take instead."""
-
-    code = "explain"
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Subject:
     page: Pixels = field(repr=False)
     image: Pixels = field(repr=False)
     parts: tuple[LeadPart, ...]
-    clinical: Mapping[str, float]
+    clinical: Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -63,27 +54,24 @@ class Explained:
 
 
 def page_subjects(
-    run: Path, page: Path, format_name: str, clinical: Mapping[str, float]
+    asked: ImageNetwork, page: Path, format_name: str, clinical: Mapping[str, Value]
 ) -> Iterator[Subject]:
-    """The pages of a report, normalised as the images that the run was trained on.
+    """The pages of a report, normalised as the images that the network was trained on.
 
-    Raises `PageError` for a page that cannot be used, `ExplainError` for a run of signals.
+    Raises `PageError` for a page that cannot be used.
     """
     from ecgvision.conversion import convert
 
-    _, about = _image_run(run)
-    seen = about["data"]["image"]
-    options = ImageOptions(style=seen["style"] or "canonical")
+    options = ImageOptions(style=asked.style)  # type: ignore[arg-type]
     for one in convert(page, format=format_name, options=options):
         pixels = one.image.pixels
-        image = network_image(pixels, seen["height_px"], seen["width_px"])
+        image = network_image(pixels, *asked.image_px)
         name = page.stem if one.page_number == 1 else f"{page.stem}-p{one.page_number}"
         yield Subject(name, pixels, image, parts_of_image(one.image), clinical)
 
 
-def row_subject(run: Path, dataset: Dataset, row: int) -> Subject:
+def row_subject(asked: ImageNetwork, dataset: Dataset, row: int) -> Subject:
     """One row of a data set; raises `UsageError` for one that is not there."""
-    recipe, _ = _image_run(run)
     if dataset.images is None or dataset.about.image is None:
         raise UsageError(f"data set {dataset.about.name!r} has no images")
     if not 0 <= row < len(dataset):
@@ -92,7 +80,7 @@ def row_subject(run: Path, dataset: Dataset, row: int) -> Subject:
         )
     image = np.array(dataset.images[row])
     parts = _parts(dataset.about.image.style, str(dataset.rows["format"].iloc[row]))
-    there = [name for name in recipe.clinical if name in dataset.rows]
+    there = [name for name in asked.clinical if name in dataset.rows]
     clinical = {name: float(dataset.rows[name].iloc[row]) for name in there}
     return Subject(f"row-{row}", image, image, parts, clinical)
 
@@ -108,38 +96,42 @@ def _parts(style: str, format_id: str) -> tuple[LeadPart, ...]:
     return ()
 
 
-def explain(run: Path, subject: Subject, out: Path) -> Explained:
+def explain(asked: ImageNetwork, subject: Subject, out: Path) -> Explained:
     """Write a PNG for each task, and a JSON with the share of each lead; whole or not at all.
 
     The picture shows what speaks for the positive class of a binary task, whatever the answer, and
-    for the likeliest class of another.
+    for the likeliest class of another. Raises `UsageError` for features that the network does not
+    know.
     """
-    recipe, about = _image_run(run)
-    net = trained_net(recipe, run)
-    clinical = _clinical(recipe, run, subject.clinical)
+    given = asked.features(subject.clinical)
+    clinical = None if given is None else torch.from_numpy(given)
     with torch.inference_mode():
-        page = net.pages(torch.from_numpy(np.ascontiguousarray(subject.image))[None])
-        logits = net(page, clinical)
+        page = asked.net.pages(torch.from_numpy(np.ascontiguousarray(subject.image))[None])
+        logits = asked.net(page, clinical)
     told: dict[str, Any] = {}
     files: dict[Path, bytes] = {}
-    for task in recipe.tasks:
-        shown, words, probability = _answer(task, logits[task.name])
-        heat = heat_map(net, task, subject.image, clinical, shown)
+    for task in asked.tasks:
+        temperature = asked.temperatures.get(task.name)
+        shown, words, probability = _answer(task, logits[task.name], temperature or 1.0)
+        heat = heat_map(asked.net, task, subject.image, clinical, shown)
         shares = heat_by_lead(heat, subject.parts)
-        title = f"{words}: {probability:.2f}, not calibrated. Research only"
+        how = "" if temperature else ", not calibrated"
+        whose = " Simulated data." if asked.simulated else ""
+        title = f"{words}: {probability:.2f}{how}.{whose} Research only"
         picture = overlay(subject.page, heat, title, subject.parts, shares)
         files[out / f"{subject.name}.{task.name}.png"] = png_bytes(picture)
         told[task.name] = {
             "shown": words,
-            "probability_uncalibrated": round(probability, 4),
+            "probability": round(probability, 4),
+            "calibrated": temperature is not None,
             "heat_by_lead": {lead: round(share, 4) for lead, share in shares.items()} or None,
         }
     summary = {
-        "run": recipe.id,
+        "model": asked.id,
         "subject": subject.name,
-        "simulated": bool(about["data"]["simulated"]),
+        "simulated": asked.simulated,
         "method": "Grad-CAM++",
-        "clinical": {n: v if np.isfinite(v) else None for n, v in subject.clinical.items()},
+        "clinical": {name: _plain(value) for name, value in subject.clinical.items()},
         "tasks": told,
     }
     files[out / f"{subject.name}.json"] = json_bytes(summary)
@@ -147,36 +139,15 @@ def explain(run: Path, subject: Subject, out: Path) -> Explained:
     return Explained(tuple(files), summary)
 
 
-def _image_run(run: Path) -> tuple[Recipe, dict[str, Any]]:
-    recipe, about = read_run(run)
-    if recipe.kind != "deep" or recipe.input != "image":
-        what = "signals" if recipe.kind == "deep" else "no picture at all"
-        raise ExplainError(
-            f"{run.name}: expected a run of images, found one of {what} ({recipe.id}); "
-            "heat maps are drawn for 2-D networks alone"
-        )
-    return recipe, about
+def _plain(value: Value) -> Value:
+    """NaN is nothing."""
+    return None if value != value else value
 
 
-def _clinical(recipe: Recipe, run: Path, given: Mapping[str, float]) -> torch.Tensor | None:
-    """What is given, the rest imputed as in training."""
-    unknown = sorted(set(given) - set(recipe.clinical))
-    if unknown:
-        raise UsageError(
-            f"{recipe.id} knows no {', '.join(unknown)}; "
-            f"it takes {', '.join(recipe.clinical) or 'no clinical features'}"
-        )
-    if not recipe.clinical:
-        return None
-    frame = pd.DataFrame({n: [given.get(n, np.nan)] for n in recipe.clinical}, dtype="float64")
-    found = imputed(recipe, frame, run_imputer(recipe, run))
-    return torch.from_numpy(found)
-
-
-def _answer(task: Task, logits: torch.Tensor) -> tuple[int, str, float]:
+def _answer(task: Task, logits: torch.Tensor, temperature: float) -> tuple[int, str, float]:
     """The class that is shown, its words, and its probability."""
     title = task.title or task.name
-    scores = log_odds(task, logits)
+    scores = log_odds(task, logits) / temperature
     if task.is_binary:
         return 1, title, float(0.5 * (1 + np.tanh(scores[0] / 2)))
     shares = np.exp(scores[0] - scores[0].max())

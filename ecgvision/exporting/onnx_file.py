@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,21 +97,29 @@ def difference(net: MultiTaskNet, data: bytes, seed: int = 0) -> float:
     inputs = _inputs(net, _TRIED, seed)
     with torch.inference_mode():
         due = net(*map(torch.from_numpy, inputs))
-    found = run(data, inputs)
+    found = runner(data)(inputs)
     return max(float(np.abs(found[name] - due[name].numpy()).max()) for name in due)
 
 
-def run(data: bytes, inputs: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """What ONNX Runtime makes of the file's inputs, by the names of its outputs."""
+Run = Callable[[Sequence[NDArray[np.float32]]], dict[str, NDArray[np.float32]]]
+
+
+def runner(data: bytes) -> Run:
+    """ONNX Runtime with the file: from its inputs to its outputs by name."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
-    given = {one.name: value for one, value in zip(session.get_inputs(), inputs, strict=True)}
-    return dict(zip(names, session.run(names, given), strict=True))
+    takes = [one.name for one in session.get_inputs()]
+    gives = [one.name for one in session.get_outputs()]
+
+    def run(inputs: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        found = session.run(gives, dict(zip(takes, inputs, strict=True)))
+        return dict(zip(gives, found, strict=True))
+
+    return run
 
 
 def _inputs(net: MultiTaskNet, n: int, seed: int) -> tuple[NDArray[np.float32], ...]:

@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from ecgvision.models.backbones import image_backbone, width_of
 from ecgvision.models.clinical import ClinicalEncoder
-from ecgvision.models.settings import ModelError, ModelSettings
+from ecgvision.models.settings import STRIPS, ModelError, ModelSettings
 from ecgvision.models.signals import BeatBody, ResNet1d
+from ecgvision.models.strips import LeadStrips
 from ecgvision.tasks import Task
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -91,5 +92,8 @@ def _body(settings: ModelSettings, signal: bool) -> tuple[nn.Module, int]:
     if signal:
         beats = BeatBody(settings)
         return beats, beats.width
+    if settings.backbone == STRIPS:
+        strips = LeadStrips(settings)
+        return strips, strips.width
     image = image_backbone(settings)
     return image, width_of(image)

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ecgvision.errors import EcgVisionError
 
-# The backbone for whole recordings; every other name is one of timm's.
+# The backbones that are not timm's: one for whole recordings, one for pages.
 RESNET1D = "resnet1d"
+STRIPS = "lead-strips"
 Side = Annotated[int, Field(ge=32, le=4096)]
 
 
@@ -22,7 +23,8 @@ class ModelError(EcgVisionError):
 class ModelSettings(BaseModel):
     """The body of a network.
 
-    `backbone` is a name of timm's, or "resnet1d" for whole recordings. Images come as `image_px`
+    `backbone` is a name of timm's, or "resnet1d" for whole recordings, or "lead-strips" for pages,
+    see `ecgvision.models.strips`. Images come as `image_px`
     (height, width): others are scaled to it. They enter as three equal `planes`, as in the study,
     or as one, the weights of the first convolution being summed over its planes. `normalise` takes
     ImageNet's mean and spread off the grey values, or with "ink" makes paper 0 and ink 1.
@@ -30,7 +32,8 @@ class ModelSettings(BaseModel):
     `pretrained` is "", "imagenet" or a safetensors file of the backbone alone.
 
     Signals are resampled to `fs_hz`. A timm backbone sees one beat of `beat_s` seconds a lead, from
-    `before_s` before its R peak; `width`, `depth` and `kernel` are those of "resnet1d" alone.
+    `before_s` before its R peak; `width`, `depth` and `kernel` are those of "resnet1d" and
+    "lead-strips" alone, `lead_width` is how many numbers that keeps of each lead.
 
     `unknown` says what becomes of clinical features that are not known: "imputed", as in the study,
     or a "category" of their own.
@@ -42,6 +45,7 @@ class ModelSettings(BaseModel):
     image_px: tuple[Side, Side] = (384, 384)
     planes: Literal[1, 3] = 3
     normalise: Literal["imagenet", "ink"] = "imagenet"
+    lead_width: int = Field(default=64, ge=1, le=1024)
     pretrained: str = ""
     embedding: int = Field(default=512, ge=1, le=8192)
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -59,6 +63,14 @@ class ModelSettings(BaseModel):
             raise ValueError("before_s must be less than beat_s: the R peak lies within the beat")
         if self.kernel % 2 == 0:
             raise ValueError("kernel must be odd")
+        if self.backbone == STRIPS:
+            height_px, width_px = self.image_px
+            if height_px % 12 or width_px % 2:
+                raise ValueError(
+                    f"image_px: {STRIPS} needs a height that is a multiple of 12 and an even width"
+                )
+            if self.pretrained:
+                raise ValueError(f"there are no pretrained weights for {STRIPS}")
         return self
 
     @property

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgvision.models.backbones import beat_backbone, width_of
+from ecgvision.models.residual import ResidualBlock
 from ecgvision.models.settings import ModelSettings
 
 LEADS = 12
@@ -56,7 +57,7 @@ class ResNet1d(nn.Module):
         for stage, leaving in enumerate(planes):
             for number in range(settings.depth):
                 stride = 2 if number == 0 and stage > 0 else 1
-                blocks.append(_Block(entering, leaving, kernel, stride, settings.dropout))
+                blocks.append(ResidualBlock(entering, leaving, kernel, stride, settings.dropout))
                 entering = leaving
         self.blocks = nn.Sequential(*blocks)
         self.width = 2 * entering
@@ -66,36 +67,3 @@ class ResNet1d(nn.Module):
         filled = torch.where(seen, signals, torch.zeros_like(signals))
         features = self.blocks(self.stem(torch.cat([filled, seen.to(filled.dtype)], dim=1)))
         return torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1)
-
-
-class _Block(nn.Module):
-    def __init__(self, entering: int, leaving: int, kernel: int, stride: int, drop: float) -> None:
-        super().__init__()
-        padding = kernel // 2
-        self.body = nn.Sequential(
-            nn.Conv1d(entering, leaving, kernel, stride=stride, padding=padding, bias=False),
-            nn.BatchNorm1d(leaving),
-            nn.ReLU(inplace=True),
-            nn.Dropout(drop),
-            nn.Conv1d(leaving, leaving, kernel, padding=padding, bias=False),
-            nn.BatchNorm1d(leaving),
-        )
-        self.gate = nn.Sequential(
-            nn.Linear(leaving, leaving // 8 or 1),
-            nn.ReLU(inplace=True),
-            nn.Linear(leaving // 8 or 1, leaving),
-            nn.Sigmoid(),
-        )
-        if stride == 1 and entering == leaving:
-            self.beside: nn.Module = nn.Identity()
-        else:
-            self.beside = nn.Sequential(
-                nn.AvgPool1d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity(),
-                nn.Conv1d(entering, leaving, 1, bias=False),
-                nn.BatchNorm1d(leaving),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.body(x)
-        out = out * self.gate(out.mean(dim=2))[:, :, None]
-        return torch.relu(out + self.beside(x))

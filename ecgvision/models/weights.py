@@ -21,9 +21,17 @@ def save_weights(net: nn.Module, path: Path) -> None:
     write_files({path: weight_bytes(net)})
 
 
-def weight_bytes(net: nn.Module) -> bytes:
-    """What `save_weights` writes."""
+def weight_bytes(net: nn.Module, *, half: bool = False) -> bytes:
+    """What `save_weights` writes; with `half` in 16 bits, which loading makes 32 again."""
     state = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+    if half:
+        state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
+        lost = [name for name, t in state.items() if not bool(t.isfinite().all())]
+        if lost:
+            raise ModelError(
+                f"tensor {lost[0]}: has numbers over 65,504, which 16 bits cannot hold; keep the "
+                "weights in 32 bits"
+            )
     data: bytes = save(state, metadata={"format": "pt"})
     return data
 

@@ -19,7 +19,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from ecgvision.signals.edges import ColumnInk
 from ecgvision.signals.fit import NODES_PER_PX, Line, Rim, rim_of
-from ecgvision.signals.joint import draw, equations
+from ecgvision.signals.joint import cost_alone, draw, equations
+from ecgvision.signals.pairs import nodes_of
 from ecgvision.signals.pen import Pen
 from ecgvision.signals.spikes import best_shapes
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
 
 # What is looked at around the columns where rows hide each other, and above and below their ink.
 _AROUND_MM, _ABOVE_MM = 1.0, 1.0
@@ -49,12 +49,27 @@ _SHIFTS_PX, _TRANSFERRED = 4, 2
 
 
 @dataclass(frozen=True)
+class _View:
+    """A place blurred by `blur_px` up and down: (h, w) `seen` and `rest`, and their `cost_alone`.
+
+    Of its pixels every so-many-th counts: blurred ones say nearly what their neighbours say.
+    """
+
+    blur_px: float
+    rounds: int
+    every: int
+    seen: Floats
+    rest: Floats
+    alone: Floats
+
+
+@dataclass(frozen=True)
 class _Place:
     """A part of the page where rows meet: columns `first` to `stop` of the inks, rows of pixels.
 
     `seen` is (h, w) from 0 to 1. `moving` are the rows whose lines meet here, `rest` (h, w) the ink
     that the other lines draw, `start` (k, m) the moving rows' lines as they are, in px from
-    `top`, and `cost` what they cost.
+    `top`, and `cost` what they cost. `views` are the place as it is looked at in turn.
     """
 
     first: int
@@ -64,18 +79,12 @@ class _Place:
     seen: Floats
     rest: Floats
     start: Floats
+    views: tuple[_View, ...]
     cost: float = np.inf
 
     def explained(self, cost: float) -> bool:
         """Whether lines that cost this leave nothing to look for."""
         return cost <= _EXPLAINED * float(np.count_nonzero(self.seen > _INK))
-
-    def blurred(self, blur_px: float) -> tuple[Floats, Floats]:
-        """`seen` and `rest`, blurred up and down."""
-        if blur_px == 0:
-            return self.seen, self.rest
-        seen, rest = (gaussian_filter1d(image, blur_px, axis=0) for image in (self.seen, self.rest))
-        return seen, rest
 
 
 def fitted_crossings(
@@ -109,7 +118,11 @@ def fitted_crossings(
 
 def _explained(place: _Place, rim: Rim, pen: Pen, px_per_mm: float) -> _Place:
     """The place with its lines fitted, from as they are and from guesses."""
-    best, least = _fitted_together(place, place.start, rim, pen)
+    best = place.start
+    least = _Equations.of(best, rim).cost(place.views[-1], best, rim, pen)
+    y_px, cost = _fitted_together(place, best, rim, pen)
+    if cost < least:
+        best, least = y_px, cost
     for _ in range(_ROUNDS):
         if place.explained(least):
             break
@@ -156,16 +169,10 @@ def _guesses(
 ) -> list[Floats]:
     """Lines (k, m) from guesses which ink is whose."""
     columns = _columns(place.start)
-    x = (np.arange(place.start.shape[1]) + 0.5) / NODES_PER_PX
-    at = np.arange(columns.shape[1]) + 0.5
-
-    def render(shape: Floats) -> Floats:
-        return _rest([np.interp(x, at, shape)], place.seen.shape, pen)
-
-    found = best_shapes(place.seen, place.rest, columns, pen.width_px, px_per_mm, render, others)
+    found = best_shapes(place.seen, place.rest, columns, pen, px_per_mm, others)
     guesses = []
     for shapes in found:
-        lines = np.stack([np.interp(x, at, shape) for shape in shapes])
+        lines = nodes_of(shapes)
         # What was not changed keeps its nodes.
         same = (shapes == columns).all(axis=1)
         if not same.all():
@@ -209,54 +216,74 @@ def _places(
         still = [p - top for r, p in enumerate(parts) if r not in moving and np.isfinite(p).all()]
         start = np.stack([parts[row] for row in moving]) - top
         rest = _rest(still, seen.shape, pen)
-        places.append(_Place(int(first), int(stop), top, moving, seen, rest, start))
+        views = _views(seen, rest)
+        places.append(_Place(int(first), int(stop), top, moving, seen, rest, start, views))
     return places
+
+
+def _views(seen: Floats, rest: Floats) -> tuple[_View, ...]:
+    """The pictures from the most blurred one to that which is not."""
+    views = []
+    for blur_px, rounds in _BLURS_PX:
+        every = max(1, int(blur_px))
+        blurred = [
+            gaussian_filter1d(image, blur_px, axis=0) if blur_px else image
+            for image in (seen, rest)
+        ]
+        alone = cost_alone(*blurred, every)
+        views.append(_View(blur_px, rounds, every, *blurred, alone))
+    return tuple(views)
 
 
 def _rest(lines: Sequence[Floats], shape: tuple[int, int], pen: Pen) -> Floats:
     """(h, w) from 0 to 1: what the pen draws of the lines that stay as they are."""
     rest = np.zeros(shape)
     if lines:
-        draw(np.stack(lines), _sharp_px(pen), *_numbers(rim_of(pen)), rest)
+        draw(np.stack(lines), pen.sharp_px, *rim_of(pen).numbers, rest)
     return rest
 
 
-def _sharp_px(pen: Pen) -> float:
-    return float(np.hypot(pen.blur_px, 12**-0.5))
+@dataclass(frozen=True)
+class _Equations:
+    """The equations of k lines of m nodes, of which the ends are `held`; made anew each time."""
 
+    held: Bools
+    bands: Floats
+    pull: Floats
 
-def _numbers(rim: Rim) -> tuple[Ints, Floats, Floats, Ints, Floats]:
-    return rim.whole, rim.share, rim.drop, rim.steps, rim.weights
+    @classmethod
+    def of(cls, lines: Floats, rim: Rim) -> _Equations:
+        rows, nodes = lines.shape
+        held = np.zeros(nodes, bool)
+        held[: rim.width], held[-rim.width :] = True, True
+        bands = np.empty((rows * nodes, rows * max(rim.width + 1, 3)))
+        return cls(held, bands, np.empty(rows * nodes))
+
+    def cost(self, view: _View, y: Floats, rim: Rim, pen: Pen) -> float:
+        """What the lines cost in a view; sets the equations up for the next step."""
+        sigma = float(np.hypot(pen.sharp_px, view.blur_px))
+        cost: float = equations(
+            view.seen, view.rest, view.alone, view.every, y, self.held, sigma,
+            *rim.numbers, self.bands, self.pull,
+        )  # fmt: skip
+        return cost
+
+    def step(self) -> Floats:
+        """(k, m): where to the lines are to be moved."""
+        rows = len(self.pull) // len(self.held)
+        step = solveh_banded(self.bands.T, self.pull, lower=True, check_finite=False)
+        result: Floats = step.reshape(-1, rows).T
+        return result
 
 
 def _fitted_together(place: _Place, start: Floats, rim: Rim, pen: Pen) -> tuple[Floats, float]:
-    """(k, m): the lines fitted from `start` on, and what they cost.
-
-    Where that explains the pixels no better than `place.start`, they are that.
-    """
-    rows, nodes = place.start.shape
-    held = np.zeros(nodes, bool)
-    held[: rim.width], held[-rim.width :] = True, True
-    bands = np.empty((rows * nodes, rows * max(rim.width + 1, 3)))
-    pull = np.empty(rows * nodes)
-
-    def cost_of(y: Floats, blur_px: float = 0.0) -> float:
-        seen, rest = place.blurred(blur_px)
-        sigma = float(np.hypot(_sharp_px(pen), blur_px))
-        # Blurred pixels say nearly what their neighbours say.
-        every = max(1, int(blur_px))
-        cost: float = equations(seen, rest, every, y, held, sigma, *_numbers(rim), bands, pull)
-        return cost
-
-    y = start.copy()
-    for blur_px, rounds in _BLURS_PX:
-        for _ in range(rounds):
-            cost_of(y, blur_px)
-            step = (
-                solveh_banded(bands.T, pull, lower=True, check_finite=False).reshape(nodes, rows).T
-            )
+    """(k, m): the lines fitted from `start` on, and what they cost."""
+    work, y = _Equations.of(start, rim), start
+    for view in place.views:
+        for _ in range(view.rounds):
+            work.cost(view, y, rim, pen)
+            step = work.step()
             y = y + np.clip(step, -_MOST_STEP_PX, _MOST_STEP_PX)
             if np.abs(step).max() < _SETTLED_PX:
                 break
-    cost, before = cost_of(y), cost_of(place.start)
-    return (y, cost) if cost < before else (place.start, before)
+    return y, work.cost(place.views[-1], y, rim, pen)

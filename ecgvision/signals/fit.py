@@ -68,6 +68,11 @@ class Rim:
         """How many nodes apart two that one column depends on may lie."""
         return int(np.ptp(self.whole) + 1 + np.ptp(self.steps))
 
+    @property
+    def numbers(self) -> tuple[Ints, Floats, Floats, Ints, Floats]:
+        """What compiled functions take: `whole`, `share`, `drop`, `steps`, `weights`."""
+        return self.whole, self.share, self.drop, self.steps, self.weights
+
 
 def fitted_line(ink: ColumnInk, pen: Pen) -> Line:
     """The line of one row. Where a row has no ink, the line runs straight on."""

@@ -6,11 +6,18 @@ Compiled: the inner part of `crossings`, which looks at every pixel many times.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtr
 
 from ecgvision.compiled import compiled
 from ecgvision.signals.fit import NODES_PER_PX, add_bends, pen_ends
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 # Standard error of a pixel, and where larger misfits count less (shares of the pen's darkness).
 _PIXEL, _ODD = 0.06, 0.5
@@ -18,16 +25,30 @@ _PIXEL, _ODD = 0.06, 0.5
 _REACH = 3.5
 _ROOT_2_PI = math.sqrt(2 * math.pi)
 _HELD = 1e8
+# The normal distribution from `-_REACH` to `_REACH`, in so many steps for each standard deviation.
+_TABLE_STEPS = 64
+_NORMAL = ndtr(np.arange(-_REACH * _TABLE_STEPS, _REACH * _TABLE_STEPS + 1) / _TABLE_STEPS)
+
+
+def cost_alone(seen: Floats, rest: Floats, every: int) -> Floats:
+    """What the pixels cost that no line inks: (w, k), summed up from the first of each column on.
+
+    `seen` is (h, w) from 0 to 1, `rest` what other lines ink of it; every so-many-th pixel counts.
+    """
+    odd = 1 + ((seen[::every] - rest[::every]) / _ODD) ** 2
+    total = np.zeros((odd.shape[1], len(odd) + 1))
+    np.cumsum(0.5 * every * (_ODD / _PIXEL) ** 2 * np.log(odd).T, axis=1, out=total[:, 1:])
+    return total
 
 
 @compiled
 def equations(  # type: ignore[no-untyped-def]
-    seen, rest, every, y, held, sigma, whole, share, drop, steps, weights, bands, pull
+    seen, rest, alone, every, y, held, sigma, whole, share, drop, steps, weights, bands, pull
 ):
     """One round's normal equations: their bands into `bands`, the right side into `pull`.
 
-    Node j of line r is the unknown j * k + r. Of the pixels of a column every so-many-th counts.
-    Returns the cost of the lines as they are.
+    Node j of line r is the unknown j * k + r. Of the pixels of a column every so-many-th counts;
+    `alone` is `cost_alone` of them. Returns the cost of the lines as they are.
     """
     rows, nodes = y.shape
     height, columns = seen.shape
@@ -39,29 +60,36 @@ def equations(  # type: ignore[no-untyped-def]
     bands[:] = 0.0
     bands[:, 0] = 1.0
     cost = 0.0
-    drawn, near = np.empty((rows, height)), np.empty((rows, 4))
-    slope = np.zeros(rows * nodes)
+    drawn, below = np.empty((rows, height)), np.empty(height + 1)
+    reach, counts = np.empty((rows, 2), np.int64), np.zeros(height, np.int64)
+    # Of each end of the ink that a column sees: its height and weight, two nodes and their shares.
+    edge, weight = np.empty(2 * rows * len(steps)), np.empty(2 * rows * len(steps))
+    at, part = np.empty((len(edge), 2), np.int64), np.empty((len(edge), 2))
+    near = np.empty((height, len(edge)), np.int64)
+    slope, used = np.zeros(rows * nodes), np.empty(rows * nodes, np.int64)
+    is_used, others = np.zeros(rows * nodes, np.bool_), np.empty(rows)
     for i in range(columns):
         middle = i * NODES_PER_PX + NODES_PER_PX // 2
-        # The unknowns that this column depends on.
-        low = min(max(middle + steps[0] + whole[0], 0), nodes - 1) * rows
-        high = (min(max(middle + steps[-1] + whole[-1] + 1, 0), nodes - 1) + 1) * rows
+        drawn[:] = 0.0
         for r in range(rows):
-            _draw_column(ends[r], middle, sigma, steps, weights, drawn[r])
-            _bracket(ends[r], middle, sigma, steps, near[r])
-        for p in range(0, height, every):
-            paper = 1.0 - rest[p, i]
-            for r in range(rows):
-                paper *= 1.0 - drawn[r, p]
-            off = seen[p, i] - (1.0 - paper)
-            if off == 0.0 and paper == 1.0:
-                continue
-            odd = 1 + (off / _ODD) ** 2
-            cost += 0.5 * every * (_ODD / _PIXEL) ** 2 * np.log(odd)
-            trust = every / (_PIXEL**2 * odd)
-            if _slopes(p, middle, drawn[:, p], rest[p, i], ends, touch, near, sigma,
-                       whole, share, steps, weights, slope):  # fmt: skip
-                _add(low, high, trust, off, slope, bands, pull)
+            reach[r] = draw_column(ends[r], middle, sigma, steps, weights, every, drawn[r], below)
+        _see_ends(
+            ends, touch, middle, whole, share, steps, weights, sigma, every,
+            edge, weight, at, part, near, counts,
+        )  # fmt: skip
+        counted = 0
+        low, high = _inked(reach, 0, height)
+        while low < high:
+            # Pixels from `counted` on that no line inks, then those that one does.
+            first, stop = (low + every - 1) // every, (high + every - 1) // every
+            cost += alone[i, first] - alone[i, counted]
+            cost += _add_pixels(
+                i, first * every, high, every, seen, rest, drawn, edge, weight, at, part,
+                near, counts, sigma, slope, used, is_used, others, bands, pull,
+            )  # fmt: skip
+            counted = stop
+            low, high = _inked(reach, high, height)
+        cost += alone[i, alone.shape[1] - 1] - alone[i, counted]
     for r in range(rows):
         cost += add_bends(y[r], bands, pull, rows, r)
     for j in range(nodes):
@@ -72,65 +100,99 @@ def equations(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _slopes(  # type: ignore[no-untyped-def]
-    p, middle, drawn, rest, ends, touch, near, sigma, whole, share, steps, weights, slope
-):
-    """How one pixel of the drawing follows the nodes, into `slope`; whether it does at all."""
-    rows, nodes, touched = len(drawn), ends.shape[2], False
+def _inked(reach, start, height):  # type: ignore[no-untyped-def]
+    """The next stretch of a column, from `start` on, that lines reach into without a gap."""
+    low = height
+    for r in range(len(reach)):
+        if reach[r, 1] > max(start, reach[r, 0]):
+            low = min(low, max(start, reach[r, 0]))
+    high, grown = low, True
+    while grown:
+        grown = False
+        for r in range(len(reach)):
+            if reach[r, 0] <= high < reach[r, 1]:
+                high, grown = reach[r, 1], True
+    return low, high
+
+
+@compiled
+def _see_ends(  # type: ignore[no-untyped-def]
+    ends, touch, middle, whole, share, steps, weights, sigma, every,
+    edge, weight, at, part, near, counts,
+):  # fmt: skip
+    """The ends of all lines' ink that a column sees, and which of them each pixel is near.
+
+    Into `edge`, `weight`, `at` and `part`; into `near` (h, k), of which each pixel has `counts`.
+    """
+    rows, nodes = ends.shape[0], ends.shape[2]
+    height, reach = len(counts), _REACH * sigma
+    counts[:] = 0
+    e = 0
     for r in range(rows):
-        others = 1.0 - rest
-        for other in range(rows):
-            if other != r:
-                others *= 1.0 - drawn[other]
-        if others < 1e-3 or _is_inside(p, near[r]):
-            continue
         for v in range(len(steps)):
             j = min(max(middle + steps[v], 0), nodes - 1)
             for end in range(2):
-                z = (p + 0.5 - ends[r, end, j]) / sigma
-                if abs(z) > _REACH:
-                    continue
-                value = weights[v] * others * math.exp(-0.5 * z * z) / (sigma * _ROOT_2_PI)
-                if end == 0:
-                    value = -value
                 k = touch[r, end, j]
-                a = min(max(j + whole[k], 0), nodes - 1)
-                b = min(max(j + whole[k] + 1, 0), nodes - 1)
-                slope[a * rows + r] += value * (1 - share[k])
-                slope[b * rows + r] += value * share[k]
-                touched = True
-    return touched
+                edge[e] = ends[r, end, j]
+                weight[e] = (weights[v] if end else -weights[v]) / (sigma * _ROOT_2_PI)
+                at[e, 0] = min(max(j + whole[k], 0), nodes - 1) * rows + r
+                at[e, 1] = min(max(j + whole[k] + 1, 0), nodes - 1) * rows + r
+                part[e, 0], part[e, 1] = 1 - share[k], share[k]
+                low = math.ceil(min(max(edge[e] - reach - 0.5, 0), height))
+                high = math.floor(min(max(edge[e] + reach + 0.5, 0), height))
+                for p in range((low + every - 1) // every * every, high, every):
+                    near[p, counts[p]] = e
+                    counts[p] += 1
+                e += 1
 
 
 @compiled
-def _add(low, high, trust, off, slope, bands, pull):  # type: ignore[no-untyped-def]
-    """Adds one pixel to the equations of the unknowns from `low` to `high`; clears `slope`."""
-    for a in range(low, high):
-        if slope[a] == 0.0:
-            continue
-        pull[a] += trust * off * slope[a]
-        share_a = trust * slope[a]
-        for b in range(a, high):
-            bands[a, b - a] += share_a * slope[b]
-    slope[low:high] = 0.0
+def _add_pixels(  # type: ignore[no-untyped-def]
+    i, first, stop, every, seen, rest, drawn, edge, weight, at, part,
+    near, counts, sigma, slope, used, is_used, others, bands, pull,
+):  # fmt: skip
+    """Adds a stretch of a column's pixels to the equations; returns what they cost.
 
-
-@compiled
-def _bracket(ends, middle, sigma, steps, near):  # type: ignore[no-untyped-def]
-    """Between which rows a column's ink begins, and between which it ends, into `near`, (4,)."""
-    near[0], near[1], near[2], near[3] = 1e300, -1e300, 1e300, -1e300
-    for v in range(len(steps)):
-        j = min(max(middle + steps[v], 0), ends.shape[1] - 1)
-        for end in range(2):
-            near[2 * end] = min(near[2 * end], ends[end, j] - _REACH * sigma)
-            near[2 * end + 1] = max(near[2 * end + 1], ends[end, j] + _REACH * sigma)
-
-
-@compiled
-def _is_inside(p, near):  # type: ignore[no-untyped-def]
-    """Whether a pixel lies near neither end."""
-    y = p + 0.5
-    return not (near[0] <= y <= near[1] or near[2] <= y <= near[3])
+    One function: to call others for each pixel takes several times as long. `slope` is 0 and
+    `is_used` False before and after.
+    """
+    rows, cost = len(drawn), 0.0
+    for p in range(first, stop, every):
+        others[:] = 1.0 - rest[p, i]
+        paper = 1.0 - rest[p, i]
+        for r in range(rows):
+            paper *= 1.0 - drawn[r, p]
+            for other in range(rows):
+                if other != r:
+                    others[other] *= 1.0 - drawn[r, p]
+        off = seen[p, i] - (1.0 - paper)
+        odd = 1 + (off / _ODD) ** 2
+        cost += 0.5 * every * (_ODD / _PIXEL) ** 2 * math.log(odd)
+        trust = every / (_PIXEL**2 * odd)
+        count = 0
+        for c in range(counts[p]):
+            e = near[p, c]
+            free = others[at[e, 0] % rows]
+            if free < 1e-3:
+                continue
+            z = (p + 0.5 - edge[e]) / sigma
+            value = weight[e] * free * math.exp(-0.5 * z * z)
+            for side in range(2):
+                a = at[e, side]
+                slope[a] += value * part[e, side]
+                if not is_used[a]:
+                    is_used[a], used[count] = True, a
+                    count += 1
+        for one in range(count):
+            a = used[one]
+            pull[a] += trust * off * slope[a]
+            bands[a, 0] += trust * slope[a] ** 2
+            for two in range(one):
+                b = used[two]
+                bands[min(a, b), abs(a - b)] += trust * slope[a] * slope[b]
+        for one in range(count):
+            slope[used[one]], is_used[used[one]] = 0.0, False
+    return cost
 
 
 @compiled
@@ -138,22 +200,41 @@ def draw(y, sigma, whole, share, drop, steps, weights, image):  # type: ignore[n
     """What the pen draws of all the lines, (h, w) from 0 to 1, into `image`."""
     ends = np.empty((2, y.shape[1]))
     touch = np.empty((2, y.shape[1]), np.int64)
-    drawn = np.empty(len(image))
+    drawn, below = np.empty(len(image)), np.empty(len(image) + 1)
     for r in range(len(y)):
         pen_ends(y[r], whole, share, drop, ends, touch)
         for i in range(image.shape[1]):
-            _draw_column(ends, i * NODES_PER_PX + NODES_PER_PX // 2, sigma, steps, weights, drawn)
-            for p in range(len(image)):
+            middle = i * NODES_PER_PX + NODES_PER_PX // 2
+            low, high = draw_column(ends, middle, sigma, steps, weights, 1, drawn, below)
+            for p in range(low, high):
                 image[p, i] = 1 - (1 - image[p, i]) * (1 - drawn[p])
 
 
 @compiled
-def _draw_column(ends, middle, sigma, steps, weights, drawn):  # type: ignore[no-untyped-def]
-    """One column of one line, from the pen's ends at its nodes, (h,) from 0 to 1."""
+def reach_of(ends, middle, sigma, steps, height):  # type: ignore[no-untyped-def]
+    """From which pixel on a line inks a column, and the first below that."""
+    top, bottom = 1e300, -1e300
+    for v in range(len(steps)):
+        j = min(max(middle + steps[v], 0), ends.shape[1] - 1)
+        top, bottom = min(top, ends[0, j]), max(bottom, ends[1, j])
+    low = int(min(max(top - _REACH * sigma, 0), height))
+    return low, int(min(max(bottom + _REACH * sigma + 1, 0), height))
+
+
+@compiled
+def draw_column(  # type: ignore[no-untyped-def]
+    ends, middle, sigma, steps, weights, every, drawn, below
+):
+    """One column of one line, from the pen's ends at its nodes, into (h,) `drawn`, from 0 to 1.
+
+    Gives the first pixel of the line and that below its last; of these, every so-many-th of the
+    column is right, and none but these is written. `below` (h + 1,) is to work with.
+    """
     height, reach = len(drawn), _REACH * sigma
-    drawn[:] = 0.0
+    first, last = reach_of(ends, middle, sigma, steps, height)
+    drawn[first:last] = 0.0
     # Below an end all is inked, or paper: it is added where that begins, and summed up at last.
-    below = np.zeros(height + 1)
+    below[first : last + 1] = 0.0
     for v in range(len(steps)):
         j = min(max(middle + steps[v], 0), ends.shape[1] - 1)
         for end in range(2):
@@ -161,16 +242,19 @@ def _draw_column(ends, middle, sigma, steps, weights, drawn):  # type: ignore[no
             edge = ends[end, j]
             low = int(min(max(edge - reach, 0), height))
             high = int(min(max(edge + reach + 1, 0), height))
-            for p in range(low, high):
+            for p in range((low + every - 1) // every * every, high, every):
                 drawn[p] += sign * _normal((p + 0.5 - edge) / sigma)
             below[high] += sign
     above = 0.0
-    for p in range(height):
+    for p in range(first, last):
         above += below[p]
         drawn[p] = min(max(drawn[p] + above, 0.0), 1.0)
+    return first, last
 
 
 @compiled
 def _normal(z):  # type: ignore[no-untyped-def]
-    """The normal distribution's share below z."""
-    return 0.5 * (1 + math.erf(z * 0.7071067811865476))
+    """The normal distribution's share below z, from a table: right to 0.00001."""
+    at = min(max((z + _REACH) * _TABLE_STEPS, 0.0), len(_NORMAL) - 1.001)
+    whole = int(at)
+    return _NORMAL[whole] + (at - whole) * (_NORMAL[whole + 1] - _NORMAL[whole])

@@ -43,6 +43,11 @@ class Pen:
     darkness: float
     blur_px: float
 
+    @property
+    def sharp_px(self) -> float:
+        """The blur's standard deviation with what a pixel's own size does."""
+        return float(np.hypot(self.blur_px, 12**-0.5))
+
 
 def ink_darkness(values: NDArray[np.float32]) -> float:
     """A first guess of the pen's darkness: what the darker part of the inked pixels reaches."""

@@ -2,18 +2,20 @@
 
 The fit of `crossings` finds the best line near the one it begins with. Where two rows' spikes run
 through each other that is not enough: which ink is whose must be guessed first. Every row gets
-a choice of shapes; for each pair of rows all pairs of shapes are compared with the ink at once (how
-much ink two shapes cover together is a product of matrices), and the best pair is kept.
+a choice of shapes; for each pair of rows all pairs of shapes are compared with the ink, and the
+best pair is kept (`pairs`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from ecgvision.signals.pairs import best_pairs, coarse, inked
+from ecgvision.signals.pen import Pen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,33 +34,27 @@ _TWO_PENS = 1.25
 # A pixel this dark is ink. Of all shapes of a kind those are looked at well whose ink less so many
 # times their paper is most.
 _INK, _PAPER, _MOST_SHAPES = 0.5, 3.0, 30
-# Heights are looked at so coarsely (px), more is not needed to tell shapes apart.
-_COARSE_PX = 3
-# What a guess costs that is not the line as it was, in pixels.
-_GUESS = 3.0
-# More rounds over all pairs than this change nothing; so many guesses are given.
-_ROUNDS, _ALTERNATIVES = 3, 3
+# So many guesses are given.
+_ALTERNATIVES = 3
 
 
 def best_shapes(
     seen: Floats,
     rest: Floats,
     lines: Floats,
-    pen_px: float,
+    pen: Pen,
     px_per_mm: float,
-    render: Callable[[Floats], Floats],
     others: Sequence[Floats] = (),
 ) -> list[Floats]:
     """Guesses of k lines that explain the ink well, each (k, n), by columns, the best one first.
 
     `seen` is (h, n) from 0 to 1, `rest` the part that other lines draw; `lines` (k, n) are the
-    heights as known so far. `render` draws one line (n,) as the pen does, (h, n) from 0 to 1.
-    `others` are further guesses for all lines, each (k, n).
+    heights as known so far. `others` are further guesses for all lines, each (k, n).
     """
-    ink = seen > _INK
+    ink, pen_px = seen > _INK, pen.width_px
     tips = np.array(list(_tips(ink, pen_px))).reshape(-1, 2)
     weight = np.where(ink, 1.0, -_PAPER)
-    choices, clear = [], []
+    choices = []
     for row, line in enumerate(lines):
         shapes = [line]
         for made in (
@@ -68,9 +64,9 @@ def best_shapes(
         ):
             best = np.argsort(-_covered(weight, made, pen_px), kind="stable")[:_MOST_SHAPES]
             shapes += list(made[best])
-        choices.append(shapes)
-        clear.append(np.stack([1 - _coarse(render(shape)) for shape in shapes]))
-    chosen, worse = _chosen(clear, 1 - _coarse(seen), 1 - _coarse(rest))
+        choices.append(np.stack(shapes))
+    drawn = [inked(shapes, len(seen), pen) for shapes in choices]
+    chosen, worse = best_pairs(drawn, 1 - coarse(seen), 1 - coarse(rest))
     picks = [chosen]
     for _, pick in sorted(worse):
         if pick not in picks:
@@ -79,61 +75,6 @@ def best_shapes(
         np.stack([choices[row][shape] for row, shape in enumerate(pick)])
         for pick in picks[:_ALTERNATIVES]
     ]
-
-
-def _coarse(image: Floats) -> NDArray[np.float32]:
-    """Every `_COARSE_PX` rows of pixels as one, flat."""
-    high = len(image) // _COARSE_PX * _COARSE_PX
-    blocks = image[:high].reshape(-1, _COARSE_PX, image.shape[1]).mean(axis=1)
-    result: NDArray[np.float32] = blocks.astype(np.float32).ravel()
-    return result
-
-
-def _chosen(
-    clear: Sequence[NDArray[np.float32]], seen: NDArray[np.float32], rest: NDArray[np.float32]
-) -> tuple[list[int], list[tuple[float, list[int]]]]:
-    """The shape of each row, and others by how much worse they are.
-
-    All are what paper is left: of each row's shapes, of the page, of the lines that stay.
-    """
-    chosen = [0] * len(clear)
-    for _ in range(_ROUNDS):
-        before, worse = list(chosen), []
-        for a, b in combinations(range(len(clear)), 2):
-            still = rest.copy()
-            for row in range(len(clear)):
-                if row not in (a, b):
-                    still *= clear[row][chosen[row]]
-            off = _misfit(clear[a], clear[b], still, seen)
-            off[1:] += _GUESS
-            off[:, 1:] += _GUESS
-            order = np.argsort(off, axis=None)[: 3 * _ALTERNATIVES]
-            first = np.unravel_index(int(order[0]), off.shape)
-            if off[first] < off[chosen[a], chosen[b]]:
-                chosen[a], chosen[b] = int(first[0]), int(first[1])
-            for one, two in zip(*np.unravel_index(order, off.shape), strict=True):
-                pick = list(chosen)
-                pick[a], pick[b] = int(one), int(two)
-                worse.append((float(off[one, two] - off[first]), pick))
-        if chosen == before:
-            break
-    return chosen, worse
-
-
-def _misfit(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    still: NDArray[np.float32],
-    seen: NDArray[np.float32],
-) -> Floats:
-    """(a, b): the squares of the page's paper less what each two shapes leave of `still`, in px.
-
-    Where pens overlap, what they leave is the product: (1 - ink of one) (1 - ink of other).
-    """
-    squares = (first * still) ** 2 @ (second**2).T
-    both = (first * (still * seen)) @ second.T
-    result: Floats = _COARSE_PX * (squares - 2 * both + float(seen @ seen)).astype(np.float64)
-    return result
 
 
 def _covered(weight: Floats, shapes: Floats, pen_px: float) -> Floats:

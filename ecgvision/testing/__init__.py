@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ecgvision.predicting.contract import ModelContract as ModelContract
     from ecgvision.testing.contract import FormatContract as FormatContract
     from ecgvision.testing.degrade import as_jpeg as as_jpeg
     from ecgvision.testing.degrade import as_png as as_png
@@ -42,7 +43,9 @@ _NAMES = {
     "paper": ("GridStyle",),
     "synthetic": ("Ecg", "synthetic_ecg"),
 }
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
+_HOME = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
+# What a model's contract needs lies far above this package: it is named here, and loaded if asked.
+_HOME["ModelContract"] = "ecgvision.predicting.contract"
 
 __all__ = [*sorted(_HOME)]
 
@@ -51,7 +54,7 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module on first use: the drawing needs OpenCV and the PDF."""
     if name not in _HOME:
         raise AttributeError(f"module 'ecgvision.testing' has no attribute {name!r}")
-    value = getattr(import_module(f"ecgvision.testing.{_HOME[name]}"), name)
+    value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 

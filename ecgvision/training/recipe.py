@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecgvision.errors import EcgVisionError, UsageError
-from ecgvision.models.settings import ModelSettings
+from ecgvision.models.settings import STRIPS, ModelSettings
 from ecgvision.tasks import Task
 
 _HERE = Path(__file__).resolve()
@@ -129,6 +129,8 @@ class Recipe(_Table):
             raise ValueError(f"start is for kind deep, not {self.kind}")
         if self.kind == "deep" and self.model.whole_recordings and self.input == "image":
             raise ValueError(f"backbone {self.model.backbone} needs input = 'signal'")
+        if self.model.backbone == STRIPS and self.input != "image":
+            raise ValueError(f"backbone {STRIPS} needs input = 'image'")
         return self
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ecgvision.errors import EcgVisionError, UsageError
+from ecgvision.plugins import Broken, load_model_files
 from ecgvision.zoo.entry import Entry, ModelFile
 
 ENTRY, CARD = "model.toml", "README.md"
@@ -51,45 +52,99 @@ class Model:
         return path if path.is_file() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The models of the package and of plugins, by id, and the plugins that are broken."""
+
+    models: Mapping[str, Model]
+    broken: tuple[Broken, ...] = ()
+
+
 def catalogue(folder: Path | None = None) -> dict[str, Model]:
     """All models that come with the package, by id; `folder` is another catalogue.
 
     Raises `EntryError` for one that is broken.
     """
-    home = folder or next((one for one in _FOLDERS if one.is_dir()), None)
+    home = folder or _home()
     paths = sorted(home.glob(f"*/{ENTRY}")) if home else []
-    models = {path.parent.name: Model(read_entry(path), path) for path in paths}
-    for name, model in models.items():
-        if model.entry.id != name:
-            raise _error(model.path, "id", f"{name!r}, as its folder is called", model.entry.id)
-        if model.card is None:
-            raise EntryError(f"{name}: expected a card, {CARD}, beside {ENTRY}; found none")
-    return models
+    return {path.parent.name: _ours(path) for path in paths}
 
 
-def find_model(name: str) -> Model:
+def _home() -> Path | None:
+    return next((one for one in _FOLDERS if one.is_dir()), None)
+
+
+def _ours(path: Path) -> Model:
+    """A model of the catalogue, which is called like its folder and has a card."""
+    model, name = Model(read_entry(path), path), path.parent.name
+    if model.entry.id != name:
+        raise _error(path, "id", f"{name!r}, as its folder is called", model.entry.id)
+    return _with_card(model)
+
+
+def _with_card(model: Model) -> Model:
+    if model.card is None:
+        name = model.path.parent.name
+        raise EntryError(f"{name}: expected a card, {CARD}, beside {ENTRY}; found none")
+    return model
+
+
+def installed_models(extra: Iterable[tuple[str, Any]] = ()) -> Installed:
+    """The models of the package, and those that plugins bring, each plugin apart.
+
+    A plugin whose model is broken, or has an id that is taken, is reported with the broken ones.
+    `extra` are (name, plugin) pairs besides the installed ones. Raises `EntryError` for a model of
+    the package that is broken.
+    """
+    models, files = catalogue(), load_model_files(extra)
+    broken = list(files.broken)
+    for name, path in files.paths:
+        try:
+            model = _with_card(Model(read_entry(path), path))
+            if model.entry.id in models:
+                raise EntryError(f"{_shown(path)}: id: there is a model {model.entry.id} already")
+            models[model.entry.id] = model
+        except EntryError as error:
+            broken.append(Broken(name, str(error)))
+    return Installed(models, tuple(broken))
+
+
+def find_model(name: str, extra: Iterable[tuple[str, Any]] = ()) -> Model:
     """The model of that id, or of that `model.toml`; raises `UsageError`, `EntryError`."""
     path = Path(name)
     if path.suffix == ".toml" or path.parent != Path():
         if not path.is_file():
             raise UsageError(f"{name}: expected a {ENTRY}, found no such file")
         return Model(read_entry(path), path)
-    models = catalogue()
-    if name not in models:
+    home = _home()
+    if home is not None and (home / name / ENTRY).is_file():
+        return _ours(home / name / ENTRY)  # without loading any plugin
+    installed = installed_models(extra)
+    if name not in installed.models:
+        lost = "".join(f"; plugin {b.name} is broken: {b.reason}" for b in installed.broken)
         raise UsageError(
-            f"no model is called {name!r}; there are {', '.join(models) or 'none'}, "
-            f"or name the {ENTRY} of another"
+            f"no model is called {name!r}; there are {', '.join(installed.models) or 'none'}, "
+            f"or name the {ENTRY} of another{lost}"
         )
-    return models[name]
+    return installed.models[name]
 
 
 def read_entry(path: Path) -> Entry:
     """What a `model.toml` says; raises `EntryError`."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise EntryError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise EntryError(f"{_shown(path)}: expected TOML, found a mistake: {error}") from error
+    return entry_of_text(text, path)
+
+
+def entry_of_text(text: str, path: Path) -> Entry:
+    """What the text of a `model.toml` says, `path` being where it belongs; raises `EntryError`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise EntryError(f"{_shown(path)}: expected TOML, found a mistake: {error}") from error
     try:
         return Entry.model_validate(raw)

@@ -48,8 +48,8 @@ _RECIPE_KEYS: Mapping[str, Any] = {
     **dict.fromkeys(("id", "title", "kind", "input", "formats", "clinical", "start"), _VALUE),
     "tasks": _TABLE,
     "model": dict.fromkeys(
-        ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown", "fs_hz",
-         "beat_s", "before_s", "width", "depth", "kernel"),
+        ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown",
+         "lead_width", "fs_hz", "beat_s", "before_s", "width", "depth", "kernel"),
         _VALUE,
     ),
     "training": _TABLE,
@@ -105,17 +105,22 @@ class Pack:
     @property
     def listed(self) -> tuple[ModelFile, ...]:
         """The files as they stand in a `model.toml`."""
-        return tuple(
-            ModelFile.model_validate(
-                {
-                    "name": name,
-                    "bytes": len(data),
-                    "sha256": hashlib.sha256(data).hexdigest(),
-                    "role": ROLES[name],
-                }
-            )
-            for name, data in self.files.items()
+        return listed(self.files)
+
+
+def listed(files: Mapping[str, bytes]) -> tuple[ModelFile, ...]:
+    """Files of ours as they stand in a `model.toml`."""
+    return tuple(
+        ModelFile.model_validate(
+            {
+                "name": name,
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "role": ROLES[name],
+            }
         )
+        for name, data in files.items()
+    )
 
 
 def pack(run: Path, card: Path) -> Pack:
@@ -123,6 +128,22 @@ def pack(run: Path, card: Path) -> Pack:
 
     A `model.toml` beside the card says what is known of the model; without one, recipe and card
     do. Raises `PackingError`, `EntryError`.
+    """
+    entry, config, left_out = told_of(run, card)
+    written = read_card(card)
+    files = {
+        README: card_text(entry, written).encode(),
+        CONFIG: json_bytes(config),
+        WEIGHTS: _weights(run / WEIGHTS, _json(run / ABOUT)),
+    }
+    files |= {name: _onnx(run / name) for name in _ONNX if _is(run / name)}
+    return Pack(files, entry, left_out)
+
+
+def told_of(run: Path, card: Path) -> tuple[Entry, dict[str, Any], tuple[str, ...]]:
+    """The entry of a finished run, its `config.json`, and the names of keys that are left out.
+
+    Raises `PackingError`, `EntryError`.
     """
     _check_names(run)
     recipe, about = _recipe(run / RECIPE), _json(run / ABOUT)
@@ -141,15 +162,7 @@ def pack(run: Path, card: Path) -> Pack:
     if (run / CLINICAL).is_file():
         config["clinical"] = _json(run / CLINICAL)
     _check_values(config)
-    written = read_card(card)
-    entry = _entry(recipe, about, card, written)
-    files = {
-        README: card_text(entry, written).encode(),
-        CONFIG: json_bytes(config),
-        WEIGHTS: _weights(run / WEIGHTS, about),
-    }
-    files |= {name: _onnx(run / name) for name in _ONNX if _is(run / name)}
-    return Pack(files, entry, tuple(left_out))
+    return _entry(recipe, about, card, read_card(card)), config, tuple(left_out)
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -205,7 +218,13 @@ def _weights(path: Path, about: Mapping[str, Any]) -> bytes:
 
 
 def _onnx(path: Path) -> bytes:
-    name, data = f"{path.parent.name}/{path.name}", path.read_bytes()
+    data = path.read_bytes()
+    check_onnx(f"{path.parent.name}/{path.name}", data)
+    return data
+
+
+def check_onnx(name: str, data: bytes) -> None:
+    """Raise `PackingError` unless these are ONNX without anything of a machine."""
     if not data.startswith(b"\x08"):  # the version, which ONNX files begin with
         raise PackingError(f"{name}: expected ONNX, found something else; export it anew")
     trace = next((one.decode() for one in _TRACES if one in data), None)
@@ -214,7 +233,6 @@ def _onnx(path: Path) -> bytes:
             f"{name}: expected no path of this machine, found {trace!r}; export it without the "
             "exporter's stack traces (metadata_props and doc_string of its nodes)"
         )
-    return data
 
 
 def _recipe(path: Path) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""What is exported: the network of a run, or of a model of the zoo, and pages to try it on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgvision.dataset.store import Dataset
+from ecgvision.exporting.onnx_file import ExportError
+from ecgvision.tasks import Task
+from ecgvision.training.data import clinical_frame, targets_of
+from ecgvision.training.run import ABOUT, read_run
+
+if TYPE_CHECKING:
+    from ecgvision.models import MultiTaskNet
+
+# More pages hardly move the ranges.
+MOST_PAGES = 512
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network of images: `image_px` and `style` are those of the images it takes."""
+
+    name: str
+    net: MultiTaskNet = field(repr=False)
+    tasks: tuple[Task, ...]
+    clinical: tuple[str, ...]
+    formats: tuple[str, ...]
+    image_px: tuple[int, int]
+    style: str
+
+
+def source_of(name: str) -> Source:
+    """The network of the run in a folder, or of the model of that id or `model.toml`.
+
+    Raises `ExportError` for one that is of no images; `TrainingError`, `ModelError`.
+    """
+    run = Path(name)
+    found = _of_run(run) if (run / ABOUT).is_file() else _of_model(name)
+    if found.image_px != found.net.settings.image_px:
+        raise ExportError(
+            f"{found.name}: expected a network that takes images as its data set has them, "
+            f"{found.image_px[0]} x {found.image_px[1]} px, found model.image_px "
+            f"{found.net.settings.image_px}; train it with one size"
+        )
+    return found
+
+
+def _of_run(run: Path) -> Source:
+    from ecgvision.training.predicting import trained_net
+
+    recipe, about = read_run(run)
+    image = about["data"]["image"]
+    if recipe.kind != "deep" or recipe.input != "image" or image is None:
+        raise ExportError(f"{run.name}: expected a network of images, found {recipe.id}")
+    net = trained_net(recipe, run)
+    size = (int(image["height_px"]), int(image["width_px"]))
+    style = image["style"] or "canonical"
+    return Source(run.name, net, recipe.tasks, recipe.clinical, recipe.formats, size, style)
+
+
+def _of_model(name: str) -> Source:
+    from ecgvision.models.frozen import FrozenNet
+    from ecgvision.predicting.model import load_model
+
+    model = load_model(name, backend="torch")
+    if not isinstance(model.network, FrozenNet):
+        raise AssertionError("the backend torch loads a network of torch")
+    return Source(
+        model.entry.id,
+        model.network.net,
+        model.config.recipe.tasks,
+        model.clinical,
+        model.entry.formats,
+        model.image_px,
+        model.config.image.style,
+    )
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Pages with what is known of them: (n, H, W) ``uint8``, (n, k), and targets by task."""
+
+    images: NDArray[np.uint8] = field(repr=False)
+    clinical: NDArray[np.float32] | None = field(repr=False)
+    targets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+
+def pages_of(
+    source: Source, dataset: Dataset, split: str, *, most: int = 0, labelled: bool = False
+) -> Pages:
+    """Pages of a split in the formats that the network was trained on, `most` of them, evenly.
+
+    Features that are not known are filled in by their means: the pages only try a file against
+    another. Raises `ExportError` for images of another size and a split without rows.
+    """
+    about, images = dataset.about, dataset.images
+    if images is None or about.image is None:
+        raise ExportError(f"data set {about.name!r} has no images; name one that has")
+    found = (about.image.height_px, about.image.width_px)
+    style = about.image.style or "canonical"
+    if (found, style) != (source.image_px, source.style):
+        raise ExportError(
+            f"data set {about.name!r}: expected {source.style} images of {source.image_px[0]} x "
+            f"{source.image_px[1]} px, found {style} ones of {found[0]} x {found[1]}; name one "
+            "that the network could have been trained on"
+        )
+    rows = dataset.chosen(split, source.formats)
+    if not len(rows):
+        raise ExportError(f"data set {about.name!r} has no rows in split {split}; split it")
+    if most and len(rows) > most:
+        rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    clinical = None
+    if source.clinical:
+        table = np.asarray(clinical_frame(source.clinical, dataset).iloc[rows], np.float32)
+        known = np.isfinite(table)
+        sums = np.where(known, table, 0).sum(axis=0)
+        clinical = np.where(known, table, sums / np.maximum(known.sum(axis=0), 1))
+        clinical = clinical.astype(np.float32)
+    targets = targets_of(source.tasks, dataset, rows) if labelled else {}
+    return Pages(np.array(images[rows]), clinical, targets)
