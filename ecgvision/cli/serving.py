@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -46,6 +46,13 @@ class ServeError(EcgVisionError):
     help="Model that answers: an id from `models list`, a model.toml, or none.",
 )
 @click.option(
+    "--heat-maps",
+    type=click.Choice(["auto", "grad-cam", "occlusion", "none"]),
+    default="auto",
+    show_default=True,
+    help="How to find what raised an answer: auto is grad-cam where PyTorch is installed.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
@@ -63,6 +70,7 @@ def serve(
     port: int,
     allow_host: tuple[str, ...],
     model: str,
+    heat_maps: Literal["auto", "grad-cam", "occlusion", "none"],
     workers: int | None,
     token: str | None,
 ) -> None:
@@ -75,6 +83,7 @@ def serve(
     with extra("web"):
         import uvicorn
 
+        from ecgvision.web.answering import heat_of
         from ecgvision.web.app import create_app
         from ecgvision.web.settings import NOTICE, Settings, host_names, is_loopback
     from ecgvision.archive.local import usable_cores
@@ -84,9 +93,11 @@ def serve(
     hosts = host_names(host, allow_host)
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
+    asked = None if model.lower() == "none" else model
     settings = Settings(
         workers=workers or min(4, usable_cores()),
-        model=None if model.lower() == "none" else model,
+        model=asked,
+        heat=heat_of(heat_maps, asked),
         token=token,
         hosts=hosts,
     )

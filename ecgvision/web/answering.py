@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
 from ecgvision.conversion import PageOptions, convert_page
-from ecgvision.errors import PageError
+from ecgvision.errors import PageError, UsageError
 from ecgvision.normalise import ImageOptions
 from ecgvision.web import pages
 from ecgvision.web.cohort import Cohort, read_cohort
-from ecgvision.web.heat import HEAT_METHOD, heat_maps
+from ecgvision.web.heat import grad_cam_maps, occlusion_maps
+from ecgvision.web.settings import Heat
 from ecgvision.web.shapes import ModelAbout, TaskAbout
 
 if TYPE_CHECKING:
@@ -63,15 +65,31 @@ def _cohort(name: str) -> Cohort | None:
     return read_cohort(find_model(name).path)
 
 
+def heat_of(wanted: Heat | Literal["auto"], name: str | None) -> Heat:
+    """How heat maps are made: "auto" is Grad-CAM++ where all it needs is installed.
+
+    Raises `UsageError` where it is asked for and cannot be.
+    """
+    from ecgvision.zoo.catalogue import find_model
+
+    there = all(find_spec(one) is not None for one in ("torch", "pytorch_grad_cam"))
+    if wanted == "grad-cam" and not there:
+        raise UsageError("Grad-CAM++ needs torch and grad-cam: pip install 'ecgvision[train]'")
+    if wanted != "auto":
+        return wanted
+    return "grad-cam" if there and name and find_model(name).bundled else "occlusion"
+
+
 def answered(
     name: str | None,
     report: Report,
     page: Conversion,
     formats: Sequence[Format],
     clinical: Mapping[str, float],
-    files: dict[str, bytes] | None,
+    heat: Heat,
+    files: dict[str, bytes],
 ) -> dict[str, Any]:
-    """The answers to a page as `PageResult` has them; heat maps are added to `files`."""
+    """The answers to a page as `PageResult` has them; `heat` maps are added to `files`."""
     if name is None or page.refusal is not None:
         return {}
     model = _model(name)
@@ -91,13 +109,16 @@ def answered(
     if cohort is not None:
         for one in told:
             one["cohort"] = cohort.place(one["task"], one["probability"])
-    if files is not None and seen.image.boxes:
-        maps = heat_maps(model, seen.image, clinical)
+    if heat != "none" and seen.image.boxes:
+        if heat == "grad-cam":
+            maps = grad_cam_maps(name, model, seen.image, clinical)
+        else:
+            maps = occlusion_maps(model, seen.image, clinical)
         for one in told:
             found = maps[one["task"]]
             file = f"heat-{one['task']}.png"
             files[file] = pages.noted(found.png)
-            one |= {"heat_map": file, "heat_map_method": HEAT_METHOD, "leads": found.leads}
+            one |= {"heat_map": file, "heat_map_method": heat, "leads": found.leads}
     return {"answers": told, "warnings": [*pages.warnings(page), *_warnings(answer)]}
 
 

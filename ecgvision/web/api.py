@@ -154,6 +154,7 @@ async def _received(request: Request, format_name: str, clinical: str, *, pictur
         model=shared.ready_model,
         clinical=given,
         most_pages=limits.pages,
+        heat=shared.settings.heat if pictures else "none",
         pictures=pictures,
     )
     with task.report.open("rb") as file:
@@ -265,6 +266,7 @@ async def correct(request: Request, report: Id, asked: Correction) -> ReportStat
         clinical=given,
         most_pages=shared.settings.limits.pages,
         only=asked.page,
+        heat=shared.settings.heat,
     )
     shared.uploads.begin(upload, task)
     return _state(upload)

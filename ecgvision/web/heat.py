@@ -1,12 +1,16 @@
-"""Which parts of a picture raised a model's answer, by taking them away one at a time.
+"""Which parts of a picture raised a model's answer.
 
-It asks the very network that answered, and needs nothing but it: no torch, no gradients.
+By Grad-CAM++ where torch is installed. Or by taking parts away one at a time: that asks the very
+network that answered, and needs nothing but it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -16,10 +20,10 @@ from ecgvision.output import png_bytes
 from ecgvision.web.pages import label_leads
 
 if TYPE_CHECKING:
+    from ecgvision.explain.network import ImageNetwork
     from ecgvision.predicting import ZooModel
     from ecgvision.types import EcgImage, LeadBox, Pixels
 
-HEAT_METHOD = "occlusion"
 # Each lead is taken away in so many parts, one after the other.
 _PARTS = 4
 _PAPER = 255
@@ -51,7 +55,40 @@ class _Part:
         return rows, slice(round(self.left * width), round(self.right * width))
 
 
-def heat_maps(
+def grad_cam_maps(
+    name: str, model: ZooModel, image: EcgImage, clinical: Mapping[str, float]
+) -> dict[str, HeatMap]:
+    """By task, what Grad-CAM++ finds in the network of the model of that name."""
+    from ecgvision.explain import Subject, explain
+    from ecgvision.explain.picture import parts_of_image
+
+    parts = parts_of_image(image)
+    subject = Subject("page", image.pixels, model.prepared(image), parts, clinical)
+    with TemporaryDirectory(prefix="ecgvision-") as folder:
+        told = explain(_network(name), subject, Path(folder)).summary["tasks"]
+        return {
+            task.name: HeatMap(
+                Path(folder, f"page.{task.name}.png").read_bytes(),
+                _ordered(told[task.name]["heat_by_lead"] or {}),
+            )
+            for task in model.entry.tasks
+        }
+
+
+@lru_cache(maxsize=1)
+def _network(name: str) -> ImageNetwork:
+    """The network with its gradients, loaded once in each process."""
+    from ecgvision.explain.network import image_network
+
+    return image_network(name)
+
+
+def _ordered(shares: Mapping[str, float]) -> list[dict[str, Any]]:
+    ordered = sorted(shares.items(), key=lambda one: -one[1])
+    return [{"lead": lead, "share": round(share, 4)} for lead, share in ordered if share > 0]
+
+
+def occlusion_maps(
     model: ZooModel, image: EcgImage, clinical: Mapping[str, float]
 ) -> dict[str, HeatMap]:
     """By task, what raised the log-odds: how far they fall when a part of a lead is blank paper."""
@@ -84,10 +121,8 @@ def _map(image: EcgImage, parts: list[_Part], fall: np.ndarray[Any, Any]) -> Hea
     if total > 0:
         for part, value in zip(parts, raised, strict=True):
             shares[part.lead] = shares.get(part.lead, 0.0) + float(value) / total
-    ordered = sorted(shares.items(), key=lambda one: -one[1])
     picture = _coloured(image, parts, raised / most if most > 0 else raised)
-    leads = [{"lead": lead, "share": round(share, 4)} for lead, share in ordered if share > 0]
-    return HeatMap(png_bytes(picture), leads)
+    return HeatMap(png_bytes(picture), _ordered(shares))
 
 
 def _coloured(image: EcgImage, parts: list[_Part], warmth: np.ndarray[Any, Any]) -> Pixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ecgvision.errors import UsageError
 
@@ -13,6 +14,9 @@ NOTICE = "Research use only. Not a medical device. Not for diagnosis or treatmen
 
 # Risk words as in the study: low under 30 %, high from 70 %.
 RISK_LOW, RISK_HIGH = 0.3, 0.7
+
+Heat = Literal["grad-cam", "occlusion", "none"]
+"""How it is found what raised an answer."""
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -46,6 +50,7 @@ class Settings:
 
     workers: int = 1
     model: str | None = None
+    heat: Heat = "occlusion"
     token: str | None = None
     hosts: tuple[str, ...] = _LOOPBACK_NAMES
     limits: Limits = Limits()

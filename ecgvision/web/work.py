@@ -15,6 +15,7 @@ from ecgvision.media import Report, open_report
 from ecgvision.recognition import AUTO, choose_formats
 from ecgvision.web import pages
 from ecgvision.web.answering import answered
+from ecgvision.web.settings import Heat
 
 PAGE_JSON = "page.json"
 TOTAL_FILE = "total"
@@ -24,7 +25,8 @@ TOTAL_FILE = "total"
 class UploadTask:
     """An upload in `folder`, as the file `report`; `layout` is a layout file for "custom".
 
-    Without `pictures` only the numbers are wanted. `only` is the one page to read, None for all.
+    Without `pictures` only the numbers are wanted; `heat` is how to find what raised the answers.
+    `only` is the one page to read, None for all.
     """
 
     folder: Path
@@ -34,6 +36,7 @@ class UploadTask:
     clinical: Mapping[str, float] = field(default_factory=dict)
     most_pages: int = 20
     only: int | None = None
+    heat: Heat = "none"
     pictures: bool = True
 
     @property
@@ -71,13 +74,36 @@ def read_upload(task: UploadTask) -> Failure | None:
             numbers = range(1, count + 1) if task.only is None else (task.only,)
             (task.folder / TOTAL_FILE).write_text(str(len(numbers)), encoding="ascii")
             for number in numbers:
-                files = _page(report, number, formats, task)
+                files = _safely(report, number, formats, task)
                 _keep(page_folder(task.folder, number), files)
     except PageError as error:
         return Failure(error.code, error.expected, error.found, error.hint)
     except EcgVisionError as error:
         return Failure(error.code, "a format or layout that can be used", str(error), "change it")
     return None
+
+
+def _safely(report: Report, number: int, formats: Any, task: UploadTask) -> dict[str, bytes]:
+    """The files of one page; a bug of ours costs this page only."""
+    try:
+        return _page(report, number, formats, task)
+    except MemoryError:
+        raise
+    except Exception as error:
+        told = pages.refused(_internal(task, number, error), number, report.page_count)
+        return {PAGE_JSON: json.dumps(told).encode()}
+
+
+def _internal(task: UploadTask, number: int, error: Exception) -> PageError:
+    """Only its kind is told: what it says may quote the page."""
+    return PageError(
+        "internal",
+        task.report,
+        number,
+        expected="a page that can be worked on",
+        found=type(error).__name__,
+        hint="please report it",
+    )
 
 
 def _page(report: Report, number: int, formats: Any, task: UploadTask) -> dict[str, bytes]:
@@ -94,9 +120,7 @@ def _page(report: Report, number: int, formats: Any, task: UploadTask) -> dict[s
         told = pages.described(found)
         if task.pictures:
             told |= pages.draw(report, found, files)
-        told |= answered(
-            task.model, report, found, formats, task.clinical, files if task.pictures else None
-        )
+        told |= answered(task.model, report, found, formats, task.clinical, task.heat, files)
     told["files"] = sorted(files)
     files[PAGE_JSON] = json.dumps(told, allow_nan=False).encode()
     return files

@@ -14,7 +14,10 @@ import pytest
 from PIL import Image
 
 import ecgvision
+from ecgvision.errors import UsageError
 from ecgvision.layout_file import load_layout_file
+from ecgvision.web import answering
+from ecgvision.web.answering import heat_of
 from ecgvision.web.settings import NOTICE, Limits, Settings
 from tests.web.conftest import PDF, Reply, Site, eventually, running
 
@@ -185,6 +188,31 @@ def test_heat_is_shared_by_the_leads(site: Site, report: bytes) -> None:
         assert answer["heat_map_method"] == "occlusion"
         assert sum(shares) == pytest.approx(1, abs=0.01)
         assert shares == sorted(shares, reverse=True)
+
+
+def test_grad_cam_where_torch_is(model: Path, report: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("pytorch_grad_cam")
+    with running(Settings(model=str(model), heat="grad-cam"), tmp_path) as site:
+        state = site.read(report)
+        (page,) = state["pages"]
+        assert page["status"] == "done", page["reason"]
+        for answer in page["answers"]:
+            assert answer["heat_map_method"] == "grad-cam"
+            assert sum(one["share"] for one in answer["leads"]) == pytest.approx(1, abs=0.01)
+            at = f"/api/reports/{state['id']}/pages/1/files/{answer['heat_map']}"
+            with Image.open(io.BytesIO(site.get(at).body)) as picture:
+                assert picture.info["Description"] == NOTICE
+
+
+def test_heat_is_found_as_it_can_be(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: set[str] = set()
+    monkeypatch.setattr(answering, "find_spec", lambda name: None if name in lost else name)
+    assert heat_of("auto", str(model)) == "grad-cam"
+    assert heat_of("none", str(model)) == "none"
+    lost.add("torch")
+    assert heat_of("auto", str(model)) == "occlusion"
+    with pytest.raises(UsageError, match="ecgvision\\[train\\]"):
+        heat_of("grad-cam", str(model))
 
 
 def test_removed_reports_are_gone(site: Site, report: bytes) -> None:
