@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 
 def _shoot(page: Page, path: Path, image: str, only: str | None = None) -> None:
     """The whole page, or a part of it, once its picture is there."""
-    page.wait_for_function(f"document.querySelector('{image}')?.naturalWidth > 300")
+    page.locator(f"{image}[src]").evaluate("picture => picture.decode()")
     if only is None:
         page.screenshot(path=path, full_page=True)
     else:

@@ -69,6 +69,11 @@ class Screen:
         self.send(path)
         self.page.wait_for_selector(".card img[src]")
 
+    def decoded(self, image: str) -> None:
+        """Wait until the picture is there; it is one."""
+        width = "async picture => (await picture.decode(), picture.naturalWidth)"
+        assert self.page.locator(image).evaluate(width) > 300
+
     def serious(self) -> list[str]:
         found = sync_playwright.Axe().run(self.page).response["violations"]
         bad = [one for one in found if one["impact"] in ("serious", "critical")]
@@ -120,9 +125,7 @@ def test_a_report_is_shown(screen: Any, sheet: Path, width: int, language: str) 
     assert "30" in page.locator(".answer").first.inner_text()
     for tab in page.locator(".tabs button").all():
         tab.click()
-        image = page.locator(".frame img[src]")
-        image.wait_for()
-        page.wait_for_function("document.querySelector('.frame img').naturalWidth > 300")
+        shown.decoded(".frame img[src]")
     assert told["heat.note"] in page.locator(".pictures").inner_text()
     assert not shown.overflows()
     assert shown.serious() == []
@@ -161,7 +164,7 @@ def test_boxes_are_dragged_and_read_again(screen: Any, sheet: Path, tmp_path: Pa
     shown.read(sheet)
     page = shown.page
     page.get_by_role("button", name="Correct this page").click()
-    page.wait_for_function("document.querySelector('.stage img').naturalWidth > 300")
+    shown.decoded(".stage img[src]")
     box = page.locator('.lead-box[data-lead="V2"]')
     before = box.bounding_box()
     page.mouse.move(before["x"] + 20, before["y"] + 20)
