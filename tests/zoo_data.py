@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,13 @@ FITTED = {
 }
 
 
-def tiny_net(clinical: tuple[str, ...] = (), seed: int = 0) -> MultiTaskNet:
+def tiny_net(
+    clinical: tuple[str, ...] = (), seed: int = 0, tasks: Sequence[Task] = TASKS
+) -> MultiTaskNet:
     """Its answers differ from page to page, as an untrained network's hardly do."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    net = MultiTaskNet(TASKS, ModelSettings.model_validate(MODEL), clinical)
+    net = MultiTaskNet(tasks, ModelSettings.model_validate(MODEL), clinical)
     # Running statistics of some pages, so that what comes out is neither nothing nor too much.
     rng = np.random.default_rng(seed)
     pages = np.ones((16, 1, *SIDE_PX), np.float32)

@@ -129,8 +129,11 @@ def bundle(
     if calibrate is None:
         raise UsageError("--calibrate DATASET is needed: pages to take the int8 file's ranges from")
     with extra("hub"):
-        import huggingface_hub  # noqa: F401
+        import huggingface_hub.utils.logging
         import tomlkit  # noqa: F401
+
+        # That a card has no head is no matter here.
+        huggingface_hub.utils.logging.set_verbosity_error()
     with extra("train"):
         from ecgvision.exporting.bundle import bundle as bundled
         from ecgvision.exporting.bundle import previous
