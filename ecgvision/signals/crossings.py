@@ -226,12 +226,12 @@ def _views(seen: Floats, rest: Floats) -> tuple[_View, ...]:
     views = []
     for blur_px, rounds in _BLURS_PX:
         every = max(1, int(blur_px))
-        blurred = [
+        soft, still = (
             gaussian_filter1d(image, blur_px, axis=0) if blur_px else image
             for image in (seen, rest)
-        ]
-        alone = cost_alone(*blurred, every)
-        views.append(_View(blur_px, rounds, every, *blurred, alone))
+        )
+        alone = cost_alone(soft, still, every)
+        views.append(_View(blur_px, rounds, every, soft, still, alone))
     return tuple(views)
 
 
