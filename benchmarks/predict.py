@@ -4,19 +4,22 @@ Cold is a new process that loads the model, converts one page with its signals a
 `ecgvision predict` does; warm is the second page and those after it in one process; the network
 alone is one image at a time. The baseline is the same model by torch, in the same run, turn and
 turn about: what the answer costs whoever has no ONNX file. Of all repeats the fastest counts, for
-what else the machine does only ever adds to it; the median stands beside it. See README.md.
+what else the machine does only ever adds to it; beside it stand the median and the processor time,
+which other work hardly touches. See README.md.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,14 +42,24 @@ assert model.answer(page).tasks
 """
 
 
-def timed(work: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of each of so many times."""
-    found = []
-    for _ in range(repeats):
-        started = time.perf_counter()
+@dataclass(frozen=True)
+class Times:
+    """Seconds by the clock, and of processors, of each repeat."""
+
+    elapsed: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+
+    def add(self, work: Callable[[], object]) -> None:
+        before, started = processor_s(), time.perf_counter()
         work()
-        found.append(time.perf_counter() - started)
-    return found
+        self.elapsed.append(time.perf_counter() - started)
+        self.processor.append(processor_s() - before)
+
+
+def processor_s() -> float:
+    """Of this process and of those it has started that are over."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def drawn(folder: Path) -> dict[str, Path]:
@@ -80,51 +93,62 @@ def warm(model: ZooModel, page: Path) -> Callable[[], object]:
     return run
 
 
-def measured(name: str, folder: Path, repeats: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds by what was timed and by who computed."""
-    backends = ["auto", *(["torch"] if find_spec("torch") else [])]
-    models = {backend: load_model(name, backend=backend) for backend in backends}  # type: ignore[arg-type]
-    image = np.full((1, *next(iter(models.values())).image_px), 255, np.uint8)
+def works_of(
+    name: str, folder: Path, backends: list[str]
+) -> dict[str, dict[str, Callable[[], object]]]:
+    """What is timed, by what it is and by who computes."""
+    models = {one: load_model(name, backend=one) for one in backends}  # type: ignore[arg-type]
+    image = np.full((1, *models["auto"].image_px), 255, np.uint8)
     image[0, ::7] = 0
-    works: dict[str, dict[str, Callable[[], object]]] = {}
+
+    def network(model: ZooModel) -> Callable[[], object]:
+        return lambda: model.logits(image)
+
+    found: dict[str, dict[str, Callable[[], object]]] = {}
     for kind, page in drawn(folder).items():
-        works[f"cold, {kind}"] = {b: cold(name, b, page) for b in backends}
-        works[f"warm, {kind}"] = {b: warm(models[b], page) for b in backends}
-    works["network"] = {b: lambda m=models[b]: m.logits(image) for b in backends}  # type: ignore[misc]
-    found: dict[str, dict[str, list[float]]] = {}
-    for what, by_backend in works.items():
-        times = 10 * repeats if what == "network" else repeats
-        for work in by_backend.values():  # what is compiled or read for the first time
-            work()
-        found[what] = {b: [] for b in backends}
-        for _ in range(times):
-            for backend, work in by_backend.items():
-                found[what][backend] += timed(work, 1)
+        found[f"cold, {kind}"] = {one: cold(name, one, page) for one in backends}
+        found[f"warm, {kind}"] = {one: warm(models[one], page) for one in backends}
+    found["network"] = {one: network(models[one]) for one in backends}
     return found
+
+
+def row(what: str, times: dict[str, Times]) -> str:
+    ours, theirs = times["auto"], times.get("torch")
+    fastest, target = min(ours.elapsed), TARGETS[what.split(",")[0]]
+    told = f"{what:<30}{fastest:>10.3f}{statistics.median(ours.elapsed):>10.3f}"
+    told += f"{min(ours.processor):>10.3f}{target:>10.3f}"
+    if theirs:
+        torch_s = min(theirs.elapsed)
+        told += f"{torch_s:>10.3f}{torch_s / fastest:>8.1f}"
+    return told + ("" if fastest <= target else "   over the target")
 
 
 @click.command()
 @click.option("--model", "name", default=DEFAULT, show_default=True, help="ID or model.toml.")
 @click.option("--repeats", default=5, show_default=True, help="Times that each is done.")
+@click.option("--baseline/--no-baseline", default=True, help="Time torch as well.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the times there.")
-def main(name: str, repeats: int, json_path: Path | None) -> None:
+def main(name: str, repeats: int, baseline: bool, json_path: Path | None) -> None:
     """Time a model's answer, and compare it with torch's."""
     model = load_model(name)
-    print(
-        f"{model.entry.id}, {model.weights}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    )
+    load = os.getloadavg()[0]
+    print(f"{model.entry.id}, {model.weights}, {os.cpu_count()} cores, load {load:.1f}")
+    heads = ("fastest s", "median s", "cpu s", "target s", "torch s")
+    print(f"{'':<30}{''.join(f'{head:>10}' for head in heads)}{'times':>8}", flush=True)
+    backends = ["auto", "torch"] if baseline and find_spec("torch") else ["auto"]
+    found: dict[str, dict[str, Times]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(name, Path(folder), repeats)
-    print(f"{'':<30}{'fastest s':>10}{'median s':>10}{'target s':>10}{'torch s':>10}{'times':>8}")
-    for what, by_backend in found.items():
-        ours, theirs = by_backend["auto"], by_backend.get("torch")
-        target = TARGETS[what.split(",")[0]]
-        row = f"{what:<30}{min(ours):>10.3f}{statistics.median(ours):>10.3f}{target:>10.3f}"
-        if theirs:
-            row += f"{min(theirs):>10.3f}{min(theirs) / min(ours):>8.1f}"
-        print(row + ("" if min(ours) <= target else "   over the target"))
+        for what, works in works_of(name, Path(folder), backends).items():
+            found[what] = {one: Times() for one in backends}
+            for work in works.values():  # what is compiled or read for the first time
+                work()
+            for _ in range(10 * repeats if what == "network" else repeats):
+                for one, work in works.items():
+                    found[what][one].add(work)
+            print(row(what, found[what]), flush=True)
     if json_path:
-        json_path.write_text(json.dumps({"model": name, "seconds": found}, indent=2) + "\n")
+        told = {what: {k: asdict(t) for k, t in each.items()} for what, each in found.items()}
+        json_path.write_text(json.dumps({"model": name, "seconds": told}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

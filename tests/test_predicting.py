@@ -383,6 +383,7 @@ def test_predictions_are_not_replaced_unless_asked(
         (("PAGE", "--clinical", "age=67"), "knows no age; it takes no clinical features"),
         (("PAGE", "--clinical", "table.csv"), "table.csv: expected a CSV"),
         (("PAGE", "--format", "none-such"), "no format 'none-such'"),
+        (("PAGE", "--format", "custom", "--layout", "none.toml"), "none.toml"),
     ],
 )
 def test_wrong_usage(

@@ -16,6 +16,7 @@ from ecgvision.cli.common import (
     named_values,
     printable,
 )
+from ecgvision.errors import EcgVisionError, UsageError
 
 if TYPE_CHECKING:
     from ecgvision.predicting import PageAnswer, ZooModel
@@ -140,8 +141,11 @@ def _answers(
         if archive is not None:
             yield from answer_archive(model, archive, known)
     if found:
-        custom = format_name.lower() == CUSTOM
-        formats = choose_formats(format_name, layout, None if custom else installed_formats())
+        installed = None if format_name.lower() == CUSTOM else installed_formats()
+        try:
+            formats = choose_formats(format_name, layout, installed)
+        except EcgVisionError as error:  # a layout file that is wrong: nothing can be converted
+            raise UsageError(str(error)) from error
         yield from answer_reports(model, found, formats, known)
 
 

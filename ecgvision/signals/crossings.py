@@ -101,10 +101,16 @@ def fitted_crossings(
         _explained(p, rim, pen, px_per_mm) for p in _places(dark, inks, lines, pen, px_per_mm)
     ]
     # The beats repeat: what explains one place may explain another, the best explained one first.
+    tried: dict[int, list[_Place]] = {}
     for _ in range(_ROUNDS):
         costs = [place.cost for place in places]
         for at in np.argsort(costs):
-            places[at] = _like_others(places[at], places, rim, pen, px_per_mm)
+            place = places[at]
+            models = _models(place, places)
+            # From the same places comes the same result.
+            if models and not _are_same([place, *models], tried.get(at, [])):
+                places[at] = _like_others(place, models, rim, pen, px_per_mm)
+                tried[at] = [place, *models]
         if [place.cost for place in places] == costs:
             break
     for place in places:
@@ -138,30 +144,39 @@ def _explained(place: _Place, rim: Rim, pen: Pen, px_per_mm: float) -> _Place:
     return replace(place, start=best, cost=least)
 
 
-def _like_others(
-    place: _Place, places: Sequence[_Place], rim: Rim, pen: Pen, px_per_mm: float
-) -> _Place:
-    """The place with lines like those of other places of the same rows, where that is better."""
+def _models(place: _Place, places: Sequence[_Place]) -> list[_Place]:
+    """The places of the same rows that are explained better, if this one is not explained."""
     if place.explained(place.cost):
-        return place
+        return []
+    return [
+        other
+        for other in places
+        if other is not place and other.moving == place.moving and other.cost <= place.cost
+    ]
+
+
+def _are_same(some: Sequence[_Place], others: Sequence[_Place]) -> bool:
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
+
+
+def _like_others(
+    place: _Place, models: Sequence[_Place], rim: Rim, pen: Pen, px_per_mm: float
+) -> _Place:
+    """The place with lines like those of `models`, where that is better."""
     columns = place.stop - place.first
     others = []
-    for other in places:
-        if other is place or other.moving != place.moving or other.cost > place.cost:
-            continue
+    for other in models:
         for shift in range(-_SHIFTS_PX, _SHIFTS_PX + 1):
             at = np.clip(np.arange(columns) + shift, 0, other.stop - other.first - 1)
             shape = _columns(other.start)[:, at]
             ends = _columns(place.start)[:, [0, -1]] - shape[:, [0, -1]]
             others.append(shape + np.linspace(ends[:, 0], ends[:, 1], columns, axis=1))
-    if not others:
-        return place
     best, least = place.start, place.cost
     for guess in _guesses(place, pen, px_per_mm, others)[:_TRANSFERRED]:
         y_px, cost = _fitted_together(place, guess, rim, pen)
         if cost < least:
             best, least = y_px, cost
-    return replace(place, start=best, cost=least)
+    return replace(place, start=best, cost=least) if least < place.cost else place
 
 
 def _guesses(
@@ -226,12 +241,12 @@ def _views(seen: Floats, rest: Floats) -> tuple[_View, ...]:
     views = []
     for blur_px, rounds in _BLURS_PX:
         every = max(1, int(blur_px))
-        blurred = [
+        soft, still = (
             gaussian_filter1d(image, blur_px, axis=0) if blur_px else image
             for image in (seen, rest)
-        ]
-        alone = cost_alone(*blurred, every)
-        views.append(_View(blur_px, rounds, every, *blurred, alone))
+        )
+        alone = cost_alone(soft, still, every)
+        views.append(_View(blur_px, rounds, every, soft, still, alone))
     return tuple(views)
 
 

@@ -152,10 +152,10 @@ def _add_both(  # type: ignore[no-untyped-def]
         square, product = still[b] ** 2, 2 * still[b] * seen[b]
         for at in range(first[b], first[b + 1]):
             one = ink[at]
+            linear, quadratic = one * (2 * square * (2 - one) - product), one * (2 - one) * square
             for at_2 in range(first_2[b], first_2[b + 1]):
                 two = ink_2[at_2]
-                change = one * two * (square * (2 - one) * (2 - two) - product)
-                both[shape[at], shape_2[at_2]] += change
+                both[shape[at], shape_2[at_2]] += two * (linear - two * quadratic)
 
 
 @compiled

@@ -142,7 +142,7 @@ def test_the_list_says_whose_weights_are_not_there() -> None:
     assert (short.exit_code, "scar-lvef" in short.output) == (0, True)
     assert "without weights" in short.output
     every = CliRunner().invoke(main, ["models", "list", "--all"])
-    assert "no-weights" in every.output
+    assert "no weights" in every.output
     assert "not trained yet" in every.output
 
 
