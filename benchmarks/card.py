@@ -16,7 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import tomlkit
+
+from ecgvision.predicting.model import probability
+from ecgvision.web.cohort import COHORT, cohort_bytes
 
 MARK = "<!-- figures -->"
 METRICS = ("auc", "average_precision", "brier")
@@ -131,6 +135,8 @@ def main() -> None:
     parser.add_argument("--test-set", required=True)
     parser.add_argument("--validation-set", required=True)
     parser.add_argument("--command", required=True)
+    parser.add_argument("--run", type=Path, help="the model's run: its cohort.json is written, too")
+    parser.add_argument("--data", type=Path, help="the data set, for --run")
     asked = parser.parse_args()
     by_task = temperatures(asked.report, asked.model)
     path = asked.home / "model.toml"
@@ -149,9 +155,26 @@ def main() -> None:
             array.append(tomlkit.item(table))
         document[key] = array
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    if asked.run is not None:
+        written = cohort(asked.run, asked.data, asked.test_set, by_task)
+        (asked.home / COHORT).write_bytes(written)
     card = asked.home / "README.md"
     before, mark, _ = card.read_text(encoding="utf-8").partition(MARK)
     card.write_text(f"{before}{mark}\n\n{card_part(asked.report, asked.model)}", encoding="utf-8")
+
+
+def cohort(run: Path, data: Path, test_set: str, by_task: dict[str, float]) -> bytes:
+    """Percentiles of the calibrated probabilities of the test rows."""
+    scores = pd.read_parquet(run / "predictions.parquet").set_index("row")
+    rows = pd.read_parquet(data / "rows.parquet")
+    test = scores[(rows["split"] == "test").to_numpy(bool)[scores.index]]
+    return cohort_bytes(
+        test_set,
+        {
+            task: probability(test[f"score.{task}"].to_numpy(float), temperature)
+            for task, temperature in by_task.items()
+        },
+    )
 
 
 if __name__ == "__main__":
