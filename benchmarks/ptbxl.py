@@ -95,7 +95,10 @@ def trained(recipes: Sequence[str], data: Path, asked: argparse.Namespace) -> li
 
 def figures(report: Path) -> Iterator[dict[str, str]]:
     with (report / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        yield from (row for row in csv.DictReader(file) if row["metric"] == "auc")
+        for row in csv.DictReader(file):
+            # The same figure stands there with its bootstrap interval, too.
+            if row["metric"] == "auc" and not row["method"].startswith("bootstrap"):
+                yield row
 
 
 def table(reports: Sequence[Path]) -> str:
