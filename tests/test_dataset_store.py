@@ -93,8 +93,19 @@ def test_what_is_written_comes_back(small: Dataset) -> None:
     assert found.about.model_copy(update={"sha256": {}}) == ABOUT
     assert set(found.about.sha256) == {"rows.parquet", "images.npy", "signals.npy"}
     table = found.rows
-    assert list(table.columns[:9]) == [
-        *("record", "patient", "source", "page", "format", "year", "split", "fold", "group")
+    assert list(table.columns[:10]) == [
+        *(
+            "record",
+            "patient",
+            "source",
+            "page",
+            "drawing",
+            "format",
+            "year",
+            "split",
+            "fold",
+            "group",
+        )
     ]
     assert table["patient"].tolist() == ["007", "008", "008"]
     assert table["rhythm"].tolist() == ["sinus", None, "af"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import pickle
 import queue
 import secrets
@@ -121,13 +122,19 @@ class Cluster:
             raise UsageError(
                 "--engine dask needs the package distributed; pip install 'ecgvision[dask]'"
             ) from error
+        failed = ""
         try:
             client = Client(self._address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
+            failed = type(error).__name__
+        if failed:
+            # A client that found nobody closes itself when it is collected, and waits for a lock
+            # for that: for ever, if it is collected while another one is starting. So at once.
+            gc.collect()
             raise UsageError(
-                f"no dask scheduler answers at {self._address!r} ({type(error).__name__}); "
+                f"no dask scheduler answers at {self._address!r} ({failed}); "
                 "start one with `dask scheduler`, and name it with --scheduler tcp://HOST:8786"
-            ) from error
+            )
         self._client = client
         client.subscribe_topic(self._topic, self._hear)
         self._crew = _Crew(client)

@@ -31,7 +31,13 @@ class ServeError(EcgVisionError):
     metavar="ADDRESS",
     help="Address to listen on. Any but this machine's own asks for a token.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 takes any that is free.",
+)
 @click.option(
     "--allow-host",
     multiple=True,
