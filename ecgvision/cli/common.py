@@ -35,6 +35,23 @@ class Commands(click.Group):
             raise click.ClickException(described(error)) from error
 
 
+# Of commands that read reports.
+format_option = click.option(
+    "--format",
+    "format_name",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Format of the reports: an id or alias from `formats list`, auto, or custom.",
+)
+layout_option = click.option(
+    "--layout",
+    type=click.Path(path_type=Path),
+    metavar="TOML",
+    help="Layout file that describes the pages, for --format custom.",
+)
+
+
 @contextmanager
 def extra(name: str) -> Iterator[None]:
     """Import within it what comes with an extra; one line says which, where it is not there."""

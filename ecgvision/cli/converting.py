@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecgvision.cli.archiving import Asked, Limited, convert_all
+from ecgvision.cli.common import format_option, layout_option
 from ecgvision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,20 +41,8 @@ _KINDS = ("npz", "csv", "wfdb", "dicom")
     metavar="FILE",
     help="Convert the files in this .csv or .parquet, too: column path and, if need be, format.",
 )
-@click.option(
-    "--format",
-    "format_name",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="Format of the reports: an id or alias from `formats list`, auto, or custom.",
-)
-@click.option(
-    "--layout",
-    type=click.Path(path_type=Path),
-    metavar="TOML",
-    help="Layout file that describes the pages, for --format custom.",
-)
+@format_option
+@layout_option
 @click.option(
     "-o",
     "--out",

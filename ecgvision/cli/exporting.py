@@ -25,6 +25,9 @@ _data_option = click.option(
     metavar="DATASET",
     help="Data set on which the AUC of the int8 file must be within 0.005 of the network's.",
 )
+_force_option = click.option(
+    "--force", is_flag=True, help="Replace files that are there, and keep an int8 file that is off."
+)
 _split_option = click.option(
     "--split",
     type=click.Choice(["validation", "test"]),
@@ -49,9 +52,7 @@ _split_option = click.option(
     metavar="DIR",
     help="Folder for the files.",
 )
-@click.option(
-    "--force", is_flag=True, help="Replace files that are there, and keep an int8 file that is off."
-)
+@_force_option
 def export(
     name: str,
     with_onnx: bool,
@@ -108,9 +109,7 @@ def export(
     metavar="DIR",
     help="Folder of the model, with its model.toml and README.md.",
 )
-@click.option(
-    "--force", is_flag=True, help="Replace files that are there, and keep an int8 file that is off."
-)
+@_force_option
 def bundle(
     run: Path,
     calibrate: Path | None,

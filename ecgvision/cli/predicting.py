@@ -12,7 +12,9 @@ from ecgvision.cli.common import (
     check_output,
     error_line,
     extra,
+    format_option,
     installed_formats,
+    layout_option,
     named_values,
     printable,
 )
@@ -47,20 +49,8 @@ _MOST_LINES = 20
     metavar="DIR",
     help="Folder for predictions.csv and predictions.json.",
 )
-@click.option(
-    "--format",
-    "format_name",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="Format of the reports: an id or alias from `formats list`, auto, or custom.",
-)
-@click.option(
-    "--layout",
-    type=click.Path(path_type=Path),
-    metavar="TOML",
-    help="Layout file that describes the pages, for --format custom.",
-)
+@format_option
+@layout_option
 @click.option(
     "--clinical",
     default="",
