@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -24,6 +23,7 @@ from ecgvision.archive.engine import Worker, WorkersError
 from ecgvision.archive.rows import PageRow, row_of
 from ecgvision.archive.task import Crash, FileResult, FileTask, Outcome
 from ecgvision.archive.work import convert_file
+from ecgvision.orphans import end_with_parent
 
 _TICK_S = 0.5
 # So that no worker waits for its next file.
@@ -283,7 +283,7 @@ def _prepare(memory_bytes: int) -> None:
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     cv2.setNumThreads(1)
     _limit_memory(memory_bytes)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # an orphan would write where the next run does
 
 
 def _limit_memory(memory_bytes: int) -> None:
@@ -299,11 +299,3 @@ def _limit_memory(memory_bytes: int) -> None:
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
-
-
-def _end_with_parent() -> None:
-    """A worker that outlives a killed run would write where the next one does."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

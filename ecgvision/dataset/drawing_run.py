@@ -26,6 +26,7 @@ from ecgvision.dataset.folders import check_target
 from ecgvision.dataset.join import LEFT_OUT, LeftOut, left_out_bytes
 from ecgvision.dataset.store import ABOUT, Dataset, write_dataset
 from ecgvision.errors import EcgVisionError, PageError
+from ecgvision.orphans import end_with_parent
 from ecgvision.output import TEMPORARY, make_folder, unwritable
 
 if TYPE_CHECKING:
@@ -225,4 +226,5 @@ def _tasks(
 def _prepare() -> None:
     import cv2
 
+    end_with_parent()
     cv2.setNumThreads(1)

@@ -28,7 +28,8 @@ def heat_map(
 ) -> NDArray[np.float32]:
     """(H, W) of 0 to 1, of the network's input size: what speaks for class number `shown`.
 
-    For a binary task it is what raises the log-odds of that class. All 0 where nothing does.
+    For a binary task it is what raises the log-odds of that class. All 0 where nothing does. Of a
+    network of several members it is the mean of theirs.
     """
     from pytorch_grad_cam import GradCAMPlusPlus  # takes seconds to load
 
@@ -37,7 +38,8 @@ def heat_map(
         return logits[shown] - torch.logsumexp(others, dim=0)
 
     page = net.pages(torch.from_numpy(np.ascontiguousarray(image))[None])
-    with GradCAMPlusPlus(_OneTask(net, task, clinical), [last_features(net)]) as cam:
+    layers = [last_features(one) for one in net.members]
+    with GradCAMPlusPlus(_OneTask(net, task, clinical), layers) as cam:
         found = cam(input_tensor=page, targets=[score])
     return np.nan_to_num(np.asarray(found[0], dtype=np.float32))
 

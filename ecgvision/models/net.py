@@ -27,6 +27,8 @@ class MultiTaskNet(nn.Module):
     joined with the 512 of the clinical encoder, cut at zero (ReLU) and read by one linear layer
     with bias per task: `Task.outputs` logits, for a binary task two.
 
+    Of several `members` this is the first and holds the others.
+
     Raises `ModelError` where it cannot be built.
     """
 
@@ -52,6 +54,15 @@ class MultiTaskNet(nn.Module):
         joined = settings.embedding + (self.clinical.width if self.clinical else 0)
         self.dropout = nn.Dropout(settings.dropout)
         self.heads = nn.ModuleDict({task.name: nn.Linear(joined, task.outputs) for task in tasks})
+        alone = settings.model_copy(update={"members": 1})
+        self.others = nn.ModuleList(
+            MultiTaskNet(tasks, alone, clinical, signal) for _ in range(settings.members - 1)
+        )
+
+    @property
+    def members(self) -> tuple[MultiTaskNet, ...]:
+        """The networks whose mean counts, this one first."""
+        return (self, *self.others)  # type: ignore[arg-type,unused-ignore]
 
     def pages(self, images: Tensor) -> Tensor:
         """(n, H, W) ``uint8`` grey, paper 255, as (n, 1, *image_px) from 0 to 1."""
@@ -64,6 +75,17 @@ class MultiTaskNet(nn.Module):
 
     def forward(self, x: Tensor, clinical: Tensor | None = None) -> dict[str, Tensor]:
         """Logits by task of what `pages` gave, or of (n, 12, T) signals in mV."""
+        each = self.each(x, clinical)
+        if len(each) == 1:
+            return each[0]
+        return {name: torch.stack([one[name] for one in each]).mean(dim=0) for name in self.heads}
+
+    def each(self, x: Tensor, clinical: Tensor | None = None) -> list[dict[str, Tensor]]:
+        """What `forward` gives, of every member by itself."""
+        return [one.alone(x, clinical) for one in self.members]
+
+    def alone(self, x: Tensor, clinical: Tensor | None = None) -> dict[str, Tensor]:
+        """What `forward` gives, of this member alone."""
         embedded = self.project(self.body(x if self.signal else self._planes(x)))
         if self.clinical is not None:
             if clinical is None:

@@ -35,6 +35,9 @@ class ModelSettings(BaseModel):
     `before_s` before its R peak; `width`, `depth` and `kernel` are those of "resnet1d" and
     "lead-strips" alone, `lead_width` is how many numbers that keeps of each lead.
 
+    A network of several `members` is so many of the same shape, each begun anew, which see the same
+    examples; the mean of their logits counts (a deep ensemble: Lakshminarayanan et al. 2017).
+
     `unknown` says what becomes of clinical features that are not known: "imputed", as in the study,
     or a "category" of their own.
     """
@@ -56,6 +59,7 @@ class ModelSettings(BaseModel):
     width: int = Field(default=64, ge=4, le=512)
     depth: int = Field(default=2, ge=1, le=8)
     kernel: int = Field(default=7, ge=3, le=31)
+    members: int = Field(default=1, ge=1, le=16)
 
     @model_validator(mode="after")
     def _beat_holds_its_peak(self) -> Self:

@@ -79,7 +79,8 @@ def fit(
     if how.channels_last and not net.signal:
         net.to(memory_format=torch.channels_last)
     if how.compile:
-        net.body.compile()
+        for one in net.members:
+            one.body.compile()
     last = checkpoints / LAST
     with _quiet():
         trainer = _trainer(recipe, run, [history, clock, *([averaging] if averaging else [])])

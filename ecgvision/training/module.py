@@ -114,15 +114,19 @@ class MultiTaskModule(pl.LightningModule):
         others, share = None, 1.0
         if how.augment.mixup and "clinical" not in batch:
             x, others, share = mixed(x, how.augment.mixup)
-        logits = self.net(self._laid_out(x), batch.get("clinical"))
-        sums, counts = task_losses(logits, batch["targets"], how.label_smoothing)
-        loss = joint_loss(sums, counts, self.recipe.tasks)
-        self._add("train", sums, counts)
-        if others is not None:
-            theirs = {name: values[others] for name, values in batch["targets"].items()}
-            mix = joint_loss(*task_losses(logits, theirs, how.label_smoothing), self.recipe.tasks)
-            loss = share * loss + (1 - share) * mix
-        return loss
+        # Each member has a loss of its own: with that of their mean they would lean on others.
+        losses = []
+        for logits in self.net.each(self._laid_out(x), batch.get("clinical")):
+            sums, counts = task_losses(logits, batch["targets"], how.label_smoothing)
+            loss = joint_loss(sums, counts, self.recipe.tasks)
+            self._add("train", sums, counts)
+            if others is not None:
+                theirs = {name: values[others] for name, values in batch["targets"].items()}
+                mix = task_losses(logits, theirs, how.label_smoothing)
+                loss = share * loss + (1 - share) * joint_loss(*mix, self.recipe.tasks)
+            losses.append(loss)
+        # So scaled, the gradient of all is about as long as that of one: clipping means the same.
+        return torch.stack(losses).sum() / len(losses) ** 0.5
 
     def _laid_out(self, x: Tensor) -> Tensor:
         if self.net.signal or not self.recipe.training.channels_last:
