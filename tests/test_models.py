@@ -268,6 +268,28 @@ def test_one_example_gets_the_same_answer_in_any_company(small: MultiTaskNet) ->
     assert np.allclose(together, alone, atol=1e-5)
 
 
+# --- several members ------------------------------------------------------------------------------
+
+
+def test_the_mean_of_the_members_counts() -> None:
+    torch.manual_seed(5)
+    three = MultiTaskNet(TASKS, SMALL.model_copy(update={"members": 3})).eval()
+    page = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        found, each = three(page), three.each(page)
+        alone = [one(page) for one in three.others]
+    assert len(each) == 3
+    for name in found:
+        assert torch.allclose(found[name], sum(one[name] for one in each) / 3, atol=1e-6)
+        # They are begun anew: no two are the same network.
+        assert (each[0][name] - each[1][name]).abs().max() > 1e-4
+        assert torch.allclose(each[1][name], alone[0][name], atol=1e-6)
+
+
+def test_one_member_has_the_weights_of_a_network_without_any(small: MultiTaskNet) -> None:
+    assert not [name for name in small.state_dict() if name.startswith("others")]
+
+
 # --- leads kept apart -----------------------------------------------------------------------------
 
 STRIPS = ModelSettings(

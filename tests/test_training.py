@@ -19,9 +19,10 @@ from ecgvision.cli import main
 from ecgvision.dataset.predictions import read_predictions
 from ecgvision.dataset.store import Dataset, replace_rows
 from ecgvision.models import ModelError, ModelSettings
+from ecgvision.models.asked import pieces, resampled
 from ecgvision.tasks import Task
 from ecgvision.training.augment import varied_pages, varied_signals
-from ecgvision.training.beats import lead_beats, pieces, r_peaks_s, resampled
+from ecgvision.training.beats import lead_beats, r_peaks_s
 from ecgvision.training.data import EpochOrder, Examples
 from ecgvision.training.errors import TrainingError
 from ecgvision.training.module import auc, joint_loss, task_losses

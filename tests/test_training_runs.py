@@ -45,6 +45,9 @@ SETTINGS = (
     "training.augment.noise_mv=0.05",
     "training.augment.crop_s=3.0",
     "model.dropout=0.2",
+    # Learnt beside the tasks, by layers that are in the checkpoints alone.
+    "model.members=2",
+    "training.statements.column=format",
 )
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 

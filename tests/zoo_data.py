@@ -14,8 +14,10 @@ import torch
 
 from ecgvision.exporting.onnx_file import onnx_bytes
 from ecgvision.models import ModelSettings, MultiTaskNet
+from ecgvision.models.asked import Recordings
 from ecgvision.models.weights import weight_bytes
 from ecgvision.tasks import Task
+from ecgvision.types import LEADS
 from ecgvision.zoo.catalogue import entry_text
 from ecgvision.zoo.entry import Entry
 
@@ -28,6 +30,10 @@ MODEL = {
     "normalise": "ink",
     "embedding": 32,
 }
+SIGNAL_MODEL = {
+    "backbone": "resnet1d", "fs_hz": 100.0, "width": 8, "depth": 1, "kernel": 5, "embedding": 16,
+}  # fmt: skip
+RECORDINGS = Recordings(200.0, 2000, crop_s=5.0)
 CARD = "# Tiny\n\nResearch software, not a medical device. It knows nothing.\n"
 FITTED = {
     "age": "age_years",
@@ -38,6 +44,25 @@ FITTED = {
     "sex_threshold": 0.5,
     "features": {},
 }
+
+
+def tiny_signal_net(seed: int = 0, tasks: Sequence[Task] = TASKS) -> MultiTaskNet:
+    """One of whole recordings, whose answers differ from one to the next."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    net = MultiTaskNet(tasks, ModelSettings.model_validate(SIGNAL_MODEL), (), signal=True)
+    rng = np.random.default_rng(seed)
+    # Beats and flat lines: running statistics of what it is going to be asked about.
+    heights = rng.uniform(0, 2, (16, len(LEADS), 1))
+    beats = heights * (rng.random((16, 1, 500)) < 0.03) + rng.normal(0, 0.05, (16, len(LEADS), 500))
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.momentum = None
+    with torch.no_grad():
+        net.train()(torch.from_numpy(beats.astype(np.float32)))
+        for head in net.heads.values():
+            head.weight.mul_(2)
+    return net.eval()
 
 
 def tiny_net(
@@ -64,7 +89,10 @@ def tiny_net(
 
 
 @lru_cache
-def _network(clinical: tuple[str, ...]) -> tuple[bytes, bytes]:
+def _network(clinical: tuple[str, ...], signal: bool) -> tuple[bytes, bytes]:
+    if signal:
+        net = tiny_signal_net()
+        return weight_bytes(net), onnx_bytes(net, RECORDINGS)
     net = tiny_net(clinical)
     return weight_bytes(net), onnx_bytes(net)
 
@@ -75,27 +103,31 @@ def tiny_zoo(
     *,
     clinical: tuple[str, ...] = (),
     with_onnx: bool = True,
+    signal: bool = False,
     **entry: Any,
 ) -> Path:
     """Write the folder; gives its `model.toml`. `entry` replaces what that says."""
     home = folder / name
     home.mkdir(parents=True, exist_ok=True)
     image = {"style": "canonical", "height_px": SIDE_PX[0], "width_px": SIDE_PX[1]}
+    seen = {"fs_hz": RECORDINGS.fs_hz, "samples": RECORDINGS.samples, "leads": list(LEADS)}
+    shape = {"signal": {"fs_hz": RECORDINGS.fs_hz, "seconds": 10.0}} if signal else {"image": image}
     config = {
         "kind": "ecgvision-model",
         "version": 1,
         "recipe": {
             "id": name,
             "tasks": [task.model_dump(mode="json") for task in TASKS],
-            "input": "image",
+            "input": "signal" if signal else "image",
             "clinical": list(clinical),
-            "model": MODEL,
+            "model": SIGNAL_MODEL if signal else MODEL,
+            "training": {"augment": {"crop_s": RECORDINGS.crop_s}},
         },
-        "run": {"data": {"name": "tiny", "simulated": False, "image": image}},
+        "run": {"data": {"name": "tiny", "simulated": False, "image": image, "signal": seen}},
     }
     if clinical:
         config["clinical"] = FITTED
-    weights, onnx = _network(clinical)
+    weights, onnx = _network(clinical, signal)
     files = {"config.json": json.dumps(config).encode(), "weights.safetensors": weights}
     if with_onnx:
         files["model.onnx"] = onnx
@@ -106,7 +138,8 @@ def tiny_zoo(
         "status": "available",
         "licence": "Apache-2.0",
         "formats": ["ge-mac1200", "philips-tc30"],
-        "image": image,
+        "input": "signal" if signal else "image",
+        **shape,
         "tasks": [{**t.model_dump(mode="json"), "definition": t.title} for t in TASKS],
         "files": [
             {

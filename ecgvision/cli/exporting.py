@@ -65,8 +65,9 @@ def export(
 ) -> None:
     """Write the network of a model, or of a trained RUN, as ONNX files.
 
-    They take `page`, (n, 1, H, W) float32 from 0, ink, to 1, and `clinical` where the network has
-    clinical features, and give two logits a task. Each file is tried before it is written.
+    They take `page`, (n, 1, H, W) float32 from 0, ink, to 1, or `signal`, (n, 12, T) float32 mV
+    with NaN where nothing is printed, and `clinical` where the network has clinical features. They
+    give two logits a task. Each file is tried before it is written.
     """
     if not (with_onnx or with_int8):
         raise UsageError("say what is to be written: --onnx, --int8 or both")

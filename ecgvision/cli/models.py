@@ -74,6 +74,8 @@ def _described(model: Model) -> Iterator[str]:
     entry = model.entry
     image = entry.image
     style = f"{image.style}, {image.height_px} x {image.width_px} px" if image else ""
+    if entry.signal:
+        style = f"{entry.signal.seconds:g} s at {entry.signal.fs_hz:g} Hz"
     place = entry.hub
     for label, value in (
         ("id", entry.id),

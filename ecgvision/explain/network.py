@@ -100,6 +100,11 @@ def _of_model(name: str) -> ImageNetwork:
     from ecgvision.predicting.model import load_model
 
     model = load_model(name, backend="torch")
+    if model.config.is_signal:
+        raise ExplainError(
+            f"{model.entry.id}: expected a model of images, found one of signals; heat maps are "
+            "drawn for 2-D networks alone"
+        )
     if not isinstance(model.network, FrozenNet):
         raise AssertionError("the backend torch loads a network of torch")
     return ImageNetwork(

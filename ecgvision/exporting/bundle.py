@@ -53,8 +53,8 @@ def bundle(
     """The files that make `home`, a folder with `model.toml` and card, an available model.
 
     The ONNX files are made of the weights as rounded to 16 bits: all files are one network. What
-    `model.toml` says stays, but for status, reason, image and files. Raises `UsageError`,
-    `PackingError`, `EntryError`, `ExportError`.
+    `model.toml` says stays, but for status, reason, image or signal, and files. Raises
+    `UsageError`, `PackingError`, `EntryError`, `ExportError`.
     """
     path = home / ENTRY
     for needed in (path, home / CARD):
@@ -106,9 +106,9 @@ def _loaded(net: MultiTaskNet, weights: bytes) -> MultiTaskNet:
 def _rounding(source: Source, done: Exported, pages: Pages) -> float:
     some = slice(0, 64)
     clinical = None if pages.clinical is None else pages.clinical[some]
-    images = np.ascontiguousarray(pages.images[some])
-    exact = onnx_bytes(source.net)
-    return most_apart(*(log_odds(one, images, clinical) for one in (exact, done.onnx)))
+    given = np.ascontiguousarray(pages.given[some])
+    exact = onnx_bytes(source.net, source.recordings)
+    return most_apart(*(log_odds(one, given, clinical) for one in (exact, done.onnx)))
 
 
 def _describe(
@@ -119,13 +119,18 @@ def _describe(
     document.pop("reason", None)
     # The Hub may have other files than these.
     document.pop("hub", None)
-    image = config["run"]["data"]["image"]
-    document.pop("image", None)
-    document.pop("files", None)
-    table = tomlkit.table()
-    table["style"] = image.get("style") or "canonical"
-    table["height_px"], table["width_px"] = image["height_px"], image["width_px"]
-    document["image"] = table
+    for key in ("image", "signal", "files"):
+        document.pop(key, None)
+    data, table = config["run"]["data"], tomlkit.table()
+    if config["recipe"]["input"] == "signal":
+        table["fs_hz"] = data["signal"]["fs_hz"]
+        table["seconds"] = data["signal"]["samples"] / data["signal"]["fs_hz"]
+        document["signal"] = table
+    else:
+        image = data["image"]
+        table["style"] = image.get("style") or "canonical"
+        table["height_px"], table["width_px"] = image["height_px"], image["width_px"]
+        document["image"] = table
     array = tomlkit.aot()
     for file in files:
         one = tomlkit.table()

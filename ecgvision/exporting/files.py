@@ -63,14 +63,14 @@ def exported(
     `judged` are labelled pages, on which the AUC of both must be within 0.005 unless `force`.
     Raises `ExportError`.
     """
-    data = onnx_bytes(source.net)
+    data = onnx_bytes(source.net, source.recordings)
     if calibration is None:
         return Exported(data)
-    small = int8_bytes(data, calibration.images, calibration.clinical)
+    small = int8_bytes(data, calibration.given, calibration.clinical)
     pages = judged or calibration
-    one, other = (log_odds(file, pages.images, pages.clinical) for file in (data, small))
+    one, other = (log_odds(file, pages.given, pages.clinical) for file in (data, small))
     both = {} if judged is None else _both(judged.targets, one, other)
-    compared = Compared(most_apart(one, other), len(pages.images), both)
+    compared = Compared(most_apart(one, other), len(pages.given), both)
     if compared.most_auc_apart > MOST_AUC_LOST and not force:
         raise ExportError(
             f"{source.name}: expected an int8 file whose AUC is within {MOST_AUC_LOST:g} of the "

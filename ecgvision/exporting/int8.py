@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ecgvision.exporting.onnx_file import CLINICAL, PAGE, ExportError, runner, stripped
+from ecgvision.exporting.onnx_file import ExportError, runner, stripped
+from ecgvision.predicting.inputs import CLINICAL, entered
 
 MOST_AUC_LOST = 0.005
 """By how much the AUC of an int8 file may differ from that of the network."""
@@ -24,13 +25,14 @@ _AT_A_TIME = 16
 
 
 def int8_bytes(
-    data: bytes, pages: NDArray[np.uint8], clinical: NDArray[np.float32] | None = None
+    data: bytes, pages: NDArray[Any], clinical: NDArray[np.float32] | None = None
 ) -> bytes:
     """The file with weights and activations in 8 bits (QDQ, each channel its own scale).
 
-    `pages` are (n, H, W) ``uint8``, `clinical` (n, k): the ranges of the activations are those
-    that they give. Weights take 7 of the 8 bits: with all 8, sums overflow on processors without
-    instructions for them, and the answers would depend on the machine. Raises `ExportError`.
+    `pages` are (n, H, W) ``uint8`` or (n, 12, T) float32 recordings, `clinical` (n, k): the ranges
+    of the activations are those that they give. Weights take 7 of the 8 bits: with all 8, sums
+    overflow on processors without instructions for them, and the answers would depend on the
+    machine. Raises `ExportError`.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -71,7 +73,7 @@ class _quiet:  # noqa: N801  used as a function
         logging.disable(logging.NOTSET)
 
 
-def _reader(pages: NDArray[np.uint8], clinical: NDArray[np.float32] | None) -> Any:
+def _reader(pages: NDArray[Any], clinical: NDArray[np.float32] | None) -> Any:
     """What the tool takes its pages from."""
     from onnxruntime.quantization import CalibrationDataReader
 
@@ -86,19 +88,19 @@ def _reader(pages: NDArray[np.uint8], clinical: NDArray[np.float32] | None) -> A
 
 
 def batches(
-    pages: NDArray[np.uint8], clinical: NDArray[np.float32] | None
+    pages: NDArray[Any], clinical: NDArray[np.float32] | None
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
     """The inputs of an exported network, some pages at a time."""
     for k in range(0, len(pages), _AT_A_TIME):
         some = slice(k, k + _AT_A_TIME)
-        given = {PAGE: pages[some, None].astype(np.float32) / np.float32(255)}
+        given = entered(pages[some])
         if clinical is not None:
             given[CLINICAL] = np.ascontiguousarray(clinical[some], np.float32)
         yield given
 
 
 def log_odds(
-    data: bytes, pages: NDArray[np.uint8], clinical: NDArray[np.float32] | None = None
+    data: bytes, pages: NDArray[Any], clinical: NDArray[np.float32] | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """(n,) log-odds by task, not calibrated, of what the file says of the pages."""
     parts: dict[str, list[NDArray[np.float64]]] = {}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgvision.dataset.store import Dataset
 from ecgvision.exporting.onnx_file import ExportError
+from ecgvision.models.asked import Recordings
 from ecgvision.tasks import Task
 from ecgvision.training.data import clinical_frame, targets_of
 from ecgvision.training.run import ABOUT, read_run
@@ -25,7 +26,7 @@ MOST_PAGES = 512
 
 @dataclass(frozen=True)
 class Source:
-    """A trained network of images: `image_px` and `style` are those of the images it takes."""
+    """A trained network: of images of `image_px` and `style`, or of `recordings`."""
 
     name: str
     net: MultiTaskNet = field(repr=False)
@@ -34,16 +35,17 @@ class Source:
     formats: tuple[str, ...]
     image_px: tuple[int, int]
     style: str
+    recordings: Recordings | None = None
 
 
 def source_of(name: str) -> Source:
     """The network of the run in a folder, or of the model of that id or `model.toml`.
 
-    Raises `ExportError` for one that is of no images; `TrainingError`, `ModelError`.
+    Raises `ExportError` for one that cannot be exported; `TrainingError`, `ModelError`.
     """
     run = Path(name)
     found = _of_run(run) if (run / ABOUT).is_file() else _of_model(name)
-    if found.image_px != found.net.settings.image_px:
+    if found.recordings is None and found.image_px != found.net.settings.image_px:
         raise ExportError(
             f"{found.name}: expected a network that takes images as its data set has them, "
             f"{found.image_px[0]} x {found.image_px[1]} px, found model.image_px "
@@ -56,13 +58,19 @@ def _of_run(run: Path) -> Source:
     from ecgvision.training.predicting import trained_net
 
     recipe, about = read_run(run)
-    image = about["data"]["image"]
-    if recipe.kind != "deep" or recipe.input != "image" or image is None:
-        raise ExportError(f"{run.name}: expected a network of images, found {recipe.id}")
-    net = trained_net(recipe, run)
+    image, signal = about["data"]["image"], about["data"]["signal"]
+    whole = recipe.input == "signal" and recipe.model.whole_recordings
+    if recipe.kind != "deep" or not (whole or recipe.input == "image"):
+        raise ExportError(
+            f"{run.name}: expected a network of images or of whole recordings, found {recipe.id}"
+        )
+    about_it = (run.name, trained_net(recipe, run), recipe.tasks, recipe.clinical, recipe.formats)
+    if whole:
+        crop_s = recipe.training.augment.crop_s
+        told = Recordings(float(signal["fs_hz"]), int(signal["samples"]), crop_s)
+        return Source(*about_it, (0, 0), "", told)
     size = (int(image["height_px"]), int(image["width_px"]))
-    style = image["style"] or "canonical"
-    return Source(run.name, net, recipe.tasks, recipe.clinical, recipe.formats, size, style)
+    return Source(*about_it, size, image["style"] or "canonical")
 
 
 def _of_model(name: str) -> Source:
@@ -72,22 +80,21 @@ def _of_model(name: str) -> Source:
     model = load_model(name, backend="torch")
     if not isinstance(model.network, FrozenNet):
         raise AssertionError("the backend torch loads a network of torch")
-    return Source(
-        model.entry.id,
-        model.network.net,
-        model.config.recipe.tasks,
-        model.clinical,
-        model.entry.formats,
-        model.image_px,
-        model.config.image.style,
-    )
+    config, entry = model.config, model.entry
+    about_it = (entry.id, model.network.net, config.recipe.tasks, model.clinical, entry.formats)
+    if config.is_signal:
+        return Source(*about_it, (0, 0), "", model.network.recordings)
+    return Source(*about_it, model.image_px, config.image.style)
 
 
 @dataclass(frozen=True)
 class Pages:
-    """Pages with what is known of them: (n, H, W) ``uint8``, (n, k), and targets by task."""
+    """Pages with what is known of them: (n, k) clinical features, and targets by task.
 
-    images: NDArray[np.uint8] = field(repr=False)
+    `given` is what the network takes: (n, H, W) ``uint8``, or (n, 12, T) float32 mV.
+    """
+
+    given: NDArray[Any] = field(repr=False)
     clinical: NDArray[np.float32] | None = field(repr=False)
     targets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
@@ -98,19 +105,11 @@ def pages_of(
     """Pages of a split in the formats that the network was trained on, `most` of them, evenly.
 
     Features that are not known are filled in by their means: the pages only try a file against
-    another. Raises `ExportError` for images of another size and a split without rows.
+    another. Raises `ExportError` for images of another size, signals of another rate or length, and
+    a split without rows.
     """
-    about, images = dataset.about, dataset.images
-    if images is None or about.image is None:
-        raise ExportError(f"data set {about.name!r} has no images; name one that has")
-    found = (about.image.height_px, about.image.width_px)
-    style = about.image.style or "canonical"
-    if (found, style) != (source.image_px, source.style):
-        raise ExportError(
-            f"data set {about.name!r}: expected {source.style} images of {source.image_px[0]} x "
-            f"{source.image_px[1]} px, found {style} ones of {found[0]} x {found[1]}; name one "
-            "that the network could have been trained on"
-        )
+    about = dataset.about
+    array = _images(source, dataset) if source.recordings is None else _signals(source, dataset)
     rows = dataset.chosen(split, source.formats)
     if not len(rows):
         raise ExportError(f"data set {about.name!r} has no rows in split {split}; split it")
@@ -124,4 +123,33 @@ def pages_of(
         clinical = np.where(known, table, sums / np.maximum(known.sum(axis=0), 1))
         clinical = clinical.astype(np.float32)
     targets = targets_of(source.tasks, dataset, rows) if labelled else {}
-    return Pages(np.array(images[rows]), clinical, targets)
+    return Pages(np.array(array[rows]), clinical, targets)
+
+
+def _images(source: Source, dataset: Dataset) -> NDArray[Any]:
+    about, images = dataset.about, dataset.images
+    if images is None or about.image is None:
+        raise ExportError(f"data set {about.name!r} has no images; name one that has")
+    found = (about.image.height_px, about.image.width_px)
+    style = about.image.style or "canonical"
+    if (found, style) != (source.image_px, source.style):
+        raise ExportError(
+            f"data set {about.name!r}: expected {source.style} images of {source.image_px[0]} x "
+            f"{source.image_px[1]} px, found {style} ones of {found[0]} x {found[1]}; name one "
+            "that the network could have been trained on"
+        )
+    return images
+
+
+def _signals(source: Source, dataset: Dataset) -> NDArray[Any]:
+    about, signals, due = dataset.about, dataset.signals, source.recordings
+    if signals is None or about.signal is None or due is None:
+        raise ExportError(f"data set {about.name!r} has no signals; name one that has")
+    found = about.signal
+    if (found.fs_hz, found.samples) != (due.fs_hz, due.samples):
+        raise ExportError(
+            f"data set {about.name!r}: expected signals of {due.samples} samples at {due.fs_hz:g} "
+            f"Hz, found {found.samples} at {found.fs_hz:g} Hz; name one that the network could "
+            "have been trained on"
+        )
+    return signals

@@ -51,9 +51,11 @@ class MultiTaskNet(nn.Module):
             nn.Identity() if width == settings.embedding else nn.Linear(width, settings.embedding)
         )
         self.clinical = ClinicalEncoder(clinical, settings.unknown) if clinical else None
-        joined = settings.embedding + (self.clinical.width if self.clinical else 0)
+        self.width = settings.embedding + (self.clinical.width if self.clinical else 0)
         self.dropout = nn.Dropout(settings.dropout)
-        self.heads = nn.ModuleDict({task.name: nn.Linear(joined, task.outputs) for task in tasks})
+        self.heads = nn.ModuleDict(
+            {task.name: nn.Linear(self.width, task.outputs) for task in tasks}
+        )
         alone = settings.model_copy(update={"members": 1})
         self.others = nn.ModuleList(
             MultiTaskNet(tasks, alone, clinical, signal) for _ in range(settings.members - 1)
@@ -86,13 +88,21 @@ class MultiTaskNet(nn.Module):
 
     def alone(self, x: Tensor, clinical: Tensor | None = None) -> dict[str, Tensor]:
         """What `forward` gives, of this member alone."""
+        return self.read(self.embedded(x, clinical))
+
+    def read(self, embedded: Tensor) -> dict[str, Tensor]:
+        """Logits by task of what `embedded` gave."""
+        return {name: head(embedded) for name, head in self.heads.items()}
+
+    def embedded(self, x: Tensor, clinical: Tensor | None = None) -> Tensor:
+        """(n, width) what this member's heads read."""
         embedded = self.project(self.body(x if self.signal else self._planes(x)))
         if self.clinical is not None:
             if clinical is None:
                 raise ModelError(f"the clinical features {self.clinical.columns} are missing")
             embedded = torch.cat([embedded, self.clinical(clinical)], dim=1)
-        embedded = self.dropout(torch.relu(embedded))
-        return {name: head(embedded) for name, head in self.heads.items()}
+        dropped: Tensor = self.dropout(torch.relu(embedded))
+        return dropped
 
     def _planes(self, pages: Tensor) -> Tensor:
         settings = self.settings

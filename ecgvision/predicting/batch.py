@@ -17,7 +17,8 @@ from ecgvision.archive.finding import Found
 from ecgvision.archive.manifest import MANIFEST, manifest_rows
 from ecgvision.archive.rows import unescaped
 from ecgvision.archive.store import LOCAL
-from ecgvision.conversion import PageOptions, convert_each
+from ecgvision.conversion import convert_each
+from ecgvision.dataset.loading import PageSignals, read_signals
 from ecgvision.errors import PageError, UsageError
 from ecgvision.output import json_bytes
 from ecgvision.predicting.answers import RESEARCH_ONLY, SIMULATED, PageAnswer
@@ -47,7 +48,7 @@ def answer_reports(
 
     Raises `UsageError` for features that the model does not know, and for URLs.
     """
-    options = PageOptions(model.image_options, read_signals=True)
+    options = model.page_options
     for one in found:
         if one.at != LOCAL:
             raise UsageError(
@@ -109,13 +110,15 @@ def _archived(model: ZooModel, folder: Path, row: Mapping[str, Any], known: Know
             found="refused ones",
             hint="look at the page: no model is asked about it",
         )
-    image = _picture(folder, source, number, row["outputs"] or ())
+    outputs = row["outputs"] or ()
+    image = _picture(folder, source, number, outputs)
+    signals = _signals(folder, source, number, outputs) if model.config.is_signal else None
     given = known(source.as_posix(), number)
     warnings = model.warnings(row["format"], image, given)
     notices = {"": QUALITY_UNKNOWN, "doubtful": QUALITY_DOUBTFUL}
     notice = notices.get(row["quality"] or "")
     return replace(
-        model.answer_image(model.prepared(image), given),
+        model.answer_prepared(model.prepared(image, signals), given),
         source=source,
         page=number,
         format_id=row["format"],
@@ -153,6 +156,22 @@ def _picture(folder: Path, source: Path, number: int | None, outputs: Sequence[s
             found=f"others, or none ({type(error).__name__})",
             hint="convert the page again",
         ) from error
+
+
+def _signals(folder: Path, source: Path, number: int | None, outputs: Sequence[str]) -> PageSignals:
+    """The signals of a row; raises `PageError`."""
+    found = [folder / unescaped(one) for one in outputs]
+    found = [path for path in found if path.suffix == ".npz"]
+    if len(found) != 1:
+        raise PageError(
+            "signals-missing",
+            source,
+            number,
+            expected="the signals of the page, which the model takes",
+            found=f"{len(found) or 'no'} NPZ files among its outputs",
+            hint="convert with --signals npz",
+        )
+    return read_signals(found[0])
 
 
 # --- what is known of patients ------------------------------------------------------------------

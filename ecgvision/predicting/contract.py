@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -133,13 +133,16 @@ class ModelContract:
         chances: dict[str, list[NDArray[np.float64]]] = {}
         with TemporaryDirectory() as folder:
             for ecg in self.recordings():
-                images = []
+                given = []
                 for one in seen:
                     path = Path(folder) / "page.pdf"
                     path.write_bytes(draw_page(one.layouts[0], one.info, ecg).pdf)
-                    (page,) = convert(path, format=one.info.id, options=model.image_options)
-                    images.append(model.prepared(page.image))
-                for name, found in model.probabilities(np.stack(images)).items():
+                    how = model.page_options
+                    (page,) = convert(
+                        path, format=one.info.id, options=how.image, signals=how.signals
+                    )
+                    given.append(model.prepared(page.image, page.recording))
+                for name, found in model.probabilities(np.stack(given)).items():
                     chances.setdefault(name, []).append(found)
         for name, rows in chances.items():
             table = np.stack(rows)
@@ -163,7 +166,8 @@ class ModelContract:
         entry = found.entry
         assert entry.formats, "formats: it does not say which pages it was trained on"
         assert entry.datasets or entry.simulated, "datasets: it does not say where they are from"
-        assert entry.image is not None, "image: it does not say which images it takes"
+        told = entry.signal if entry.input == "signal" else entry.image
+        assert told is not None, f"{entry.input}: it does not say which {entry.input}s it takes"
         for task in entry.tasks:
             metrics = [one for one in entry.metrics if one.task == task.name]
             assert metrics, f"metrics: task {task.name} has none"
@@ -174,7 +178,25 @@ class ModelContract:
             assert fitted, f"calibration: task {task.name} has none"
 
 
-def _pages(model: ZooModel) -> NDArray[np.uint8]:
+def _pages(model: ZooModel) -> NDArray[Any]:
+    """Eight that differ, as the model takes them."""
+    return _signals(model) if model.config.is_signal else _images(model)
+
+
+def _signals(model: ZooModel) -> NDArray[np.float32]:
+    """Nothing printed, a flat line, and six of waves and noise, partly not printed."""
+    due = model.config.signal
+    signals = np.full((8, len(due.leads), due.samples), np.nan, np.float32)
+    signals[1] = 0
+    rng = np.random.default_rng(0)
+    time_s = np.arange(due.samples) / due.fs_hz
+    for number, page in enumerate(signals[2:], start=1):
+        page[:] = np.sin(2 * np.pi * number * time_s) + rng.normal(0, 0.1, page.shape)
+        page[: number * 2, : due.samples // 2] = np.nan
+    return signals
+
+
+def _images(model: ZooModel) -> NDArray[np.uint8]:
     """Empty, full, and six with lines that differ."""
     height, width = model.image_px
     pages = np.full((8, height, width), 255, np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from ecgvision.dataset.images import network_image
 from ecgvision.errors import PageError, UsageError
 from ecgvision.predicting.answers import SIMULATED, PageAnswer, TaskAnswer
 from ecgvision.predicting.clinical import Value, features, network_features
-from ecgvision.predicting.config import ModelConfig, check_images, read_config
+from ecgvision.predicting.config import ModelConfig, read_config
+from ecgvision.predicting.inputs import Signals, check_input, recording_input
 from ecgvision.predicting.network import Backend, Network, chosen_role, open_network
 from ecgvision.types import Notice
 from ecgvision.zoo.catalogue import Model, find_model
@@ -22,6 +23,7 @@ from ecgvision.zoo.entry import Entry, ModelFile, Role, Threshold
 from ecgvision.zoo.files import ModelFileError, checked_path
 
 if TYPE_CHECKING:
+    from ecgvision.conversion import PageOptions
     from ecgvision.normalise import ImageOptions
     from ecgvision.result import Conversion
     from ecgvision.types import EcgImage
@@ -57,30 +59,42 @@ class ZooModel:
 
     @property
     def image_options(self) -> ImageOptions:
-        """How `convert` must draw a page for it."""
+        """How `convert` must draw a page for it; a model of signals does not mind."""
         from ecgvision.normalise import ImageOptions
 
+        if self.config.is_signal:
+            return ImageOptions()
         return ImageOptions(style=self.config.image.style)  # type: ignore[arg-type]
+
+    @property
+    def page_options(self) -> PageOptions:
+        """All that `convert_each` must do for it: the page's signals decide whether it answers."""
+        from ecgvision.conversion import PageOptions, SignalOptions
+
+        signal = self.config.is_signal
+        how = SignalOptions(self.config.signal.fs_hz) if signal else SignalOptions()
+        return PageOptions(self.image_options, signals=how, read_signals=True)
 
     def logits(
         self,
-        images: NDArray[np.uint8],
+        given: NDArray[Any],
         clinical: Sequence[Mapping[str, Value]] | None = None,
     ) -> dict[str, Floats]:
-        """(n,) log-odds by task, not calibrated, of (n, H, W) ``uint8`` images of `image_px`.
+        """(n,) log-odds by task, not calibrated, of what `prepared` gave for each page.
 
-        `clinical` has the features of each image. Raises `ValueError` for other images,
-        `UsageError` for features that the model does not know.
+        That is (n, H, W) ``uint8`` images of `image_px`, or (n, 12, T) float32 mV. `clinical` has
+        the features of each. Raises `ValueError` for anything else, `UsageError` for features that
+        the model does not know.
         """
-        check_images(images, self.config)
-        if clinical is not None and len(clinical) != len(images):
-            raise ValueError(f"expected features of {len(images)} images, found {len(clinical)}")
-        rows = [features(one, self.clinical) for one in clinical or [{}] * len(images)]
-        given = network_features(rows, self.config)
+        check_input(given, self.config)
+        if clinical is not None and len(clinical) != len(given):
+            raise ValueError(f"expected features of {len(given)} pages, found {len(clinical)}")
+        rows = [features(one, self.clinical) for one in clinical or [{}] * len(given)]
+        filled = network_features(rows, self.config)
         parts: dict[str, list[Floats]] = {task.name: [] for task in self.entry.tasks}
-        for k in range(0, len(images), _AT_A_TIME):
+        for k in range(0, len(given), _AT_A_TIME):
             some = slice(k, k + _AT_A_TIME)
-            found = self.network(images[some], None if given is None else given[some])
+            found = self.network(given[some], None if filled is None else filled[some])
             for name, logits in found.items():
                 two = logits.astype(np.float64)
                 parts[name].append(two[:, 1] - two[:, 0])
@@ -88,11 +102,11 @@ class ZooModel:
 
     def probabilities(
         self,
-        images: NDArray[np.uint8],
+        given: NDArray[Any],
         clinical: Sequence[Mapping[str, Value]] | None = None,
     ) -> dict[str, Floats]:
         """(n,) calibrated probabilities by task: as `logits`, divided by the temperatures."""
-        logits = self.logits(images, clinical)
+        logits = self.logits(given, clinical)
         return {name: probability(one, self.temperature(name)) for name, one in logits.items()}
 
     def temperature(self, task: str) -> float:
@@ -100,9 +114,16 @@ class ZooModel:
         found = [one.temperature for one in self.entry.calibration if one.task == task]
         return found[0] if found else 1.0
 
-    def prepared(self, image: EcgImage) -> NDArray[np.uint8]:
-        """A page's picture as the network takes it, (H, W) ``uint8``."""
-        return network_image(image.pixels, *self.image_px)
+    def prepared(self, image: EcgImage, recording: Signals | None = None) -> NDArray[Any]:
+        """A page as the network takes it: its picture, (H, W) ``uint8``, or (12, T) float32 mV.
+
+        Raises `UsageError` for a model of signals where there is no `recording`.
+        """
+        if not self.config.is_signal:
+            return network_image(image.pixels, *self.image_px)
+        if recording is None:
+            raise UsageError(f"{self.entry.id} takes signals: convert the page with signals")
+        return recording_input(recording.signal_mv, recording.fs_hz, self.config.signal)
 
     def answer(
         self, conversion: Conversion, clinical: Mapping[str, Value] | None = None
@@ -110,31 +131,31 @@ class ZooModel:
         """What the model says of a page that was converted as `image_options` asks.
 
         Convert with signals: a page whose signals were refused gets no answer. Raises `UsageError`
-        for features that the model does not know.
+        for features that the model does not know, and where a model of signals has none to see.
         """
         if conversion.refusal is not None:
             return self.refused(conversion.refusal, conversion.format_id)
         if conversion.quality is not None and conversion.quality.verdict == "refused":
             return self.refused(_refusal(conversion), conversion.format_id)
-        image = self.prepared(conversion.image)
+        page = self.prepared(conversion.image, conversion.recording)
         warnings = self.warnings(conversion.format_id, conversion.image, clinical or {})
         if conversion.quality is None:
             warnings = (*warnings, QUALITY_UNKNOWN)
         elif conversion.quality.verdict == "doubtful":
             warnings = (*warnings, QUALITY_DOUBTFUL)
         return replace(
-            self.answer_image(image, clinical),
+            self.answer_prepared(page, clinical),
             source=conversion.source,
             page=conversion.page_number,
             format_id=conversion.format_id,
             warnings=warnings,
         )
 
-    def answer_image(
-        self, image: NDArray[np.uint8], clinical: Mapping[str, Value] | None = None
+    def answer_prepared(
+        self, page: NDArray[Any], clinical: Mapping[str, Value] | None = None
     ) -> PageAnswer:
-        """What the model says of one image, (H, W) ``uint8`` of `image_px`, whatever it shows."""
-        chances = self.probabilities(image[None], [clinical or {}])
+        """What the model says of one page as `prepared` gave it, whatever that shows."""
+        chances = self.probabilities(page[None], [clinical or {}])
         tasks = tuple(self._task_answer(name, float(one[0])) for name, one in chances.items())
         return self._blank(tasks=tasks)
 
@@ -159,7 +180,7 @@ class ZooModel:
                     "nothing",
                 )
             )
-        if _differs(image, self.image_options):
+        if not self.config.is_signal and _differs(image, self.image_options):
             found.append(
                 Notice(
                     "style-unseen",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgvision.errors import UsageError
+from ecgvision.predicting.inputs import CLINICAL, PAGE, SIGNAL, entered
 from ecgvision.zoo.files import ModelFileError
 
 if TYPE_CHECKING:
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "onnx", "torch"]
 BACKENDS: tuple[Backend, ...] = ("auto", "onnx", "torch")
-# The names of what an exported network takes.
-PAGE, CLINICAL = "page", "clinical"
 
 
 class Network(Protocol):
-    """(n, H, W) ``uint8`` pages, and (n, k) clinical features, to (n, 2) logits by task."""
+    """What it is asked about, and (n, k) clinical features, to (n, 2) logits by task.
+
+    It is asked about (n, H, W) ``uint8`` pages or (n, 12, T) float32 recordings.
+    """
 
     def __call__(
-        self, pages: NDArray[np.uint8], clinical: NDArray[np.float32] | None
+        self, given: NDArray[Any], clinical: NDArray[np.float32] | None
     ) -> dict[str, NDArray[np.float32]]: ...
 
 
@@ -66,10 +68,13 @@ def _needs_one() -> UsageError:
 def open_network(entry: Entry, role: Role, path: Path, config: ModelConfig) -> Network:
     """The network in that file; raises `ModelFileError`, `ModelError`."""
     if role == "weights":
+        from ecgvision.models.asked import Recordings
         from ecgvision.models.frozen import FrozenNet
 
-        recipe = config.recipe
-        return FrozenNet(recipe.tasks, recipe.model, recipe.clinical, path)
+        recipe, recordings = config.recipe, None
+        if config.is_signal:
+            recordings = Recordings(config.signal.fs_hz, config.signal.samples, config.crop_s)
+        return FrozenNet(recipe.tasks, recipe.model, recipe.clinical, path, recordings)
     return OnnxNetwork(entry, path, config)
 
 
@@ -99,7 +104,10 @@ class OnnxNetwork:
         self._tasks = [task.name for task in config.recipe.tasks]
         takes = [one.name for one in self._session.get_inputs()]
         gives = [one.name for one in self._session.get_outputs()]
-        due = [PAGE, CLINICAL] if config.recipe.clinical else [PAGE]
+        due = [
+            SIGNAL if config.is_signal else PAGE,
+            *([CLINICAL] if config.recipe.clinical else []),
+        ]
         if takes != due or gives != self._tasks:
             raise ModelFileError(
                 f"{entry.id}: {path.name}: expected {', '.join(due)} to {', '.join(self._tasks)}, "
@@ -107,12 +115,12 @@ class OnnxNetwork:
             )
 
     def __call__(
-        self, pages: NDArray[np.uint8], clinical: NDArray[np.float32] | None
+        self, given: NDArray[Any], clinical: NDArray[np.float32] | None
     ) -> dict[str, NDArray[np.float32]]:
-        given: dict[str, Any] = {PAGE: pages[:, None].astype(np.float32) / 255}
+        inputs = entered(given)
         if clinical is not None:
-            given[CLINICAL] = clinical
-        found = self._session.run(self._tasks, given)
+            inputs[CLINICAL] = clinical
+        found = self._session.run(self._tasks, inputs)
         return dict(zip(self._tasks, found, strict=True))
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgvision.models import MultiTaskNet
+from ecgvision.models.asked import at_its_rate, mean_logits
 from ecgvision.tasks import Task
-from ecgvision.training.beats import pieces, resampled
 from ecgvision.training.data import Examples, loader
 from ecgvision.training.recipe import Recipe
 
@@ -21,19 +21,14 @@ _AT_A_TIME = 32
 
 def entered(net: MultiTaskNet, x: Tensor, fs_hz: float | None) -> Tensor:
     """A batch's `x` as the network takes it: pages at its size, recordings at its rate."""
-    if not net.signal:
-        return net.pages(x)
-    if net.settings.whole_recordings and fs_hz is not None:
-        return resampled(x, fs_hz, net.settings.fs_hz)
-    return x
+    return at_its_rate(net, x, fs_hz) if net.signal else net.pages(x)
 
 
-def mean_logits(
-    net: MultiTaskNet, x: Tensor, clinical: Tensor | None, samples: int
-) -> dict[str, Tensor]:
-    """The mean logits over pieces of so many samples; of all of it where that is 0."""
-    each = [net(piece, clinical) for piece in pieces(x, samples)]
-    return {name: torch.stack([one[name] for one in each]).mean(dim=0) for name in each[0]}
+def crop_samples(net: MultiTaskNet, recipe: Recipe) -> int:
+    """How many samples of a recording the network sees at once; 0 for all of it."""
+    if not net.settings.whole_recordings:
+        return 0
+    return round(recipe.training.augment.crop_s * net.settings.fs_hz)
 
 
 def log_odds(task: Task, logits: Tensor) -> NDArray[np.float64]:
@@ -53,15 +48,14 @@ def ask(
     net = net.to(device).eval()
     laid_out = not net.signal and recipe.training.channels_last
     layout = torch.channels_last if laid_out else torch.contiguous_format
-    crop = round(recipe.training.augment.crop_s * recipe.model.fs_hz) if net.signal else 0
-    crop = crop if recipe.model.whole_recordings else 0
+    crop = crop_samples(net, recipe)
     found: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in recipe.tasks}
     with torch.inference_mode():
         for batch in loader(examples, _AT_A_TIME):
             x = entered(net, batch["x"].to(device), fs_hz).contiguous(memory_format=layout)
             clinical = batch.get("clinical")
             clinical = None if clinical is None else clinical.to(device)
-            logits = mean_logits(net, x, clinical, crop) if net.signal else net(x, clinical)
+            logits = mean_logits(net, x, clinical, crop)
             for task in recipe.tasks:
                 found[task.name].append(log_odds(task, logits[task.name]))
     return {task.name: _joined(task, found[task.name]) for task in recipe.tasks}

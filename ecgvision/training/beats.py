@@ -1,14 +1,11 @@
-"""Signals as networks take them: one beat of each lead, or whole recordings at another rate."""
+"""Signals as the networks of single beats take them: one beat of each lead."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
-from torch import Tensor
-from torch.nn import functional
 
 from ecgvision.models.settings import ModelSettings
 
@@ -75,34 +72,3 @@ def r_peaks_s(signals: Floats, fs_hz: float) -> NDArray[np.float64]:
         distance=max(1, round(_REFRACTORY_S * fs_hz)),
     )
     return np.asarray(peaks / fs_hz, dtype=np.float64)
-
-
-def resampled(signals: Tensor, from_hz: float, to_hz: float) -> Tensor:
-    """(n, 12, T) at another rate; NaN stays NaN and spreads nowhere.
-
-    Several samples for one are averaged over, which keeps what is faster from folding back; the
-    rest is linear interpolation. A sample is known where at least half of what it is made of is.
-    """
-    if from_hz == to_hz:
-        return signals
-    seen = torch.isfinite(signals)
-    both = torch.cat([torch.where(seen, signals, torch.zeros_like(signals)), seen.to(signals)], 1)
-    together = int(from_hz // to_hz)
-    if together > 1:
-        both = functional.avg_pool1d(both, together)
-    samples = round(signals.shape[2] * to_hz / from_hz)
-    if both.shape[2] != samples:
-        both = functional.interpolate(both, samples, mode="linear", align_corners=False)
-    values, known = both.chunk(2, dim=1)
-    nothing = torch.full_like(values, float("nan"))
-    return torch.where(known >= 0.5, values / known.clamp(min=1e-6), nothing)
-
-
-def pieces(signals: Tensor, samples: int) -> list[Tensor]:
-    """(n, 12, T) as pieces of so many samples that cover it, each half over the one before."""
-    total = signals.shape[2]
-    if not samples or samples >= total:
-        return [signals]
-    count = 1 + -(-(total - samples) // max(samples // 2, 1))
-    starts = [round(k * (total - samples) / (count - 1)) for k in range(count)]
-    return [signals[:, :, start : start + samples] for start in starts]

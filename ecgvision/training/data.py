@@ -26,13 +26,15 @@ class Examples(torch.utils.data.Dataset):  # type: ignore[type-arg,unused-ignore
     """Some rows of a data set with what a network gets of them.
 
     A batch has `x`, (n, H, W) ``uint8`` images or (n, 12, T) float32 mV, `clinical` (n, columns)
-    where there are any, `targets` by task, NaN where unknown, and the places of its rows.
+    and `statements` (n, words) where there are any, `targets` by task, NaN where unknown, and the
+    places of its rows.
     """
 
     source: NDArray[Any]
     rows: Rows
     targets: dict[str, NDArray[np.float32]]
     clinical: NDArray[np.float32] | None = None
+    statements: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,13 +49,15 @@ class Examples(torch.utils.data.Dataset):  # type: ignore[type-arg,unused-ignore
             "targets": {n: torch.from_numpy(t[chosen]) for n, t in self.targets.items()},
             "place": torch.from_numpy(chosen),
         }
-        if self.clinical is not None:
-            batch["clinical"] = torch.from_numpy(self.clinical[chosen])
+        for name, values in (("clinical", self.clinical), ("statements", self.statements)):
+            if values is not None:
+                batch[name] = torch.from_numpy(values[chosen])
         return batch
 
     def __reduce__(self) -> tuple[object, ...]:
         # Loaders in other processes open the file; a memory map would travel by its contents.
-        return _examples, (_by_path(self.source), self.rows, self.targets, self.clinical)
+        rest = (self.rows, self.targets, self.clinical, self.statements)
+        return _examples, (_by_path(self.source), *rest)
 
     def part(self, places: Rows) -> Examples:
         return Examples(
@@ -61,6 +65,7 @@ class Examples(torch.utils.data.Dataset):  # type: ignore[type-arg,unused-ignore
             self.rows[places],
             {name: values[places] for name, values in self.targets.items()},
             None if self.clinical is None else self.clinical[places],
+            None if self.statements is None else self.statements[places],
         )
 
 

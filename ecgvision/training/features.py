@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ecgvision.output import json_bytes, write_files
 from ecgvision.training.baselines import fit_majority, fit_xgboost
 from ecgvision.training.data import Examples, Rows, clinical_frame, input_array, targets_of
 from ecgvision.training.recipe import Recipe
+from ecgvision.training.statements import statements_of
 
 CLINICAL, WEIGHTS, MODEL = "clinical.json", "weights.safetensors", "model.json"
 
@@ -88,6 +90,9 @@ def fit_deep(
         examples_of(recipe, dataset, source, clinical, rows[split])
         for split in ("train", "validation")
     )
+    statements = statements_of(recipe.training.statements, dataset, rows["train"])
+    if statements is not None:
+        train = replace(train, statements=statements.targets)
     torch.manual_seed(recipe.training.seed)
     net = MultiTaskNet(recipe.tasks, recipe.model, recipe.clinical, recipe.input == "signal")
     if start is not None:
@@ -99,7 +104,8 @@ def fit_deep(
     if imputer is not None:
         files[run / CLINICAL] = imputer.to_json().encode()
     write_files(files)
-    return {"weights_of": fitted.kept, **fitted.figures}
+    said = {} if statements is None else {"statements": list(statements.words)}
+    return {"weights_of": fitted.kept, **fitted.figures, **said}
 
 
 def fit_baseline(

@@ -215,7 +215,11 @@ def _restore(
 
 
 def _net_state(state: dict[str, Any]) -> dict[str, Any]:
-    return {n.removeprefix("net."): tensor for n, tensor in state["state_dict"].items()}
+    return {
+        name.removeprefix("net."): tensor
+        for name, tensor in state["state_dict"].items()
+        if name.startswith("net.")
+    }
 
 
 # --- which weights ----------------------------------------------------------------------------

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ecgvision.models import MultiTaskNet
+from ecgvision.models.asked import mean_logits
 from ecgvision.tasks import Task
-from ecgvision.training.asking import entered, log_odds
+from ecgvision.training.asking import crop_samples, entered, log_odds
 from ecgvision.training.augment import mixed, varied_pages, varied_signals
 from ecgvision.training.data import Batch, EpochOrder, Examples, loader
 from ecgvision.training.recipe import Recipe
@@ -55,6 +56,15 @@ def joint_loss(
     return torch.stack(parts).sum()
 
 
+def statement_loss(logits: Tensor, said: Tensor) -> Tensor:
+    """The mean cross-entropy of (n, words) logits over what is known of them, 0 without any."""
+    known = torch.isfinite(said)
+    each = functional.binary_cross_entropy_with_logits(
+        logits.float(), torch.where(known, said, torch.zeros_like(said)), reduction="none"
+    )
+    return (each * known).sum() / known.sum().clamp(min=1)
+
+
 class MultiTaskModule(pl.LightningModule):
     """A network with the data it learns from. All it draws by chance hangs on seed, step and rank.
 
@@ -73,6 +83,9 @@ class MultiTaskModule(pl.LightningModule):
         self.net, self.recipe = net, recipe
         self._train, self._validation = train, validation
         self._fs_hz = fs_hz
+        words = 0 if train.statements is None else train.statements.shape[1]
+        self.readers = nn.ModuleList(nn.Linear(net.width, words) for _ in net.members if words)
+        """What reads the statements off each member: no part of the network."""
         self._sums: dict[str, dict[str, Tensor]] = {}
         self._scores: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]] = []
         self.metrics: dict[str, float] = {}
@@ -114,19 +127,33 @@ class MultiTaskModule(pl.LightningModule):
         others, share = None, 1.0
         if how.augment.mixup and "clinical" not in batch:
             x, others, share = mixed(x, how.augment.mixup)
+        x = self._laid_out(x)
         # Each member has a loss of its own: with that of their mean they would lean on others.
         losses = []
-        for logits in self.net.each(self._laid_out(x), batch.get("clinical")):
-            sums, counts = task_losses(logits, batch["targets"], how.label_smoothing)
-            loss = joint_loss(sums, counts, self.recipe.tasks)
-            self._add("train", sums, counts)
+        for number, member in enumerate(self.net.members):
+            embedded = member.embedded(x, batch.get("clinical"))
+            loss = self._loss(number, embedded, batch, None)
             if others is not None:
-                theirs = {name: values[others] for name, values in batch["targets"].items()}
-                mix = task_losses(logits, theirs, how.label_smoothing)
-                loss = share * loss + (1 - share) * joint_loss(*mix, self.recipe.tasks)
+                theirs = self._loss(number, embedded, batch, others)
+                loss = share * loss + (1 - share) * theirs
             losses.append(loss)
         # So scaled, the gradient of all is about as long as that of one: clipping means the same.
         return torch.stack(losses).sum() / len(losses) ** 0.5
+
+    def _loss(self, number: int, embedded: Tensor, batch: Batch, others: Tensor | None) -> Tensor:
+        """A member's loss by the labels of the batch, or those of the `others` mixed into it."""
+        how, net = self.recipe.training, self.net.members[number]
+        targets = batch["targets"]
+        if others is not None:
+            targets = {name: values[others] for name, values in targets.items()}
+        sums, counts = task_losses(net.read(embedded), targets, how.label_smoothing)
+        if others is None:
+            self._add("train", sums, counts)
+        loss = joint_loss(sums, counts, self.recipe.tasks)
+        if not len(self.readers):
+            return loss
+        said = batch["statements"] if others is None else batch["statements"][others]
+        return loss + how.statements.weight * statement_loss(self.readers[number](embedded), said)
 
     def _laid_out(self, x: Tensor) -> Tensor:
         if self.net.signal or not self.recipe.training.channels_last:
@@ -146,13 +173,9 @@ class MultiTaskModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         x = self._laid_out(entered(self.net, batch["x"], self._fs_hz))
-        crop = self.recipe.training.augment.crop_s * self.recipe.model.fs_hz
-        if self.net.signal and crop:
-            from ecgvision.training.asking import mean_logits
-
-            logits = mean_logits(self.net, x, batch.get("clinical"), round(crop))
-        else:
-            logits = self.net(x, batch.get("clinical"))
+        logits = mean_logits(
+            self.net, x, batch.get("clinical"), crop_samples(self.net, self.recipe)
+        )
         self._add("validation", *task_losses(logits, batch["targets"]))
         scores = {t.name: log_odds(t, logits[t.name]) for t in self.recipe.tasks}
         # Places count within this process's part.
@@ -204,7 +227,7 @@ class MultiTaskModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         how = self.recipe.training
         optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay
+            self.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay
         )
         steps = int(self.trainer.estimated_stepping_batches)
         warm_up = min(how.warmup_steps, max(steps // 2, 1)) if how.warmup_steps else 0

@@ -60,6 +60,18 @@ class AugmentSettings(_Table):
     mixup: float = Field(default=0.0, ge=0)
 
 
+class StatementSettings(_Table):
+    """Words of a text column that are learnt beside the tasks; see `ecgvision.training.statements`.
+
+    `column` lists statements, with spaces, commas or semicolons between them; "" for none. Learnt
+    are those of `least_share` of the training rows; their mean loss counts `weight` times.
+    """
+
+    column: str = ""
+    least_share: Share = 0.0075
+    weight: float = Field(default=1.0, ge=0)
+
+
 class TrainingSettings(_Table):
     """How a network is trained; the defaults are the study's.
 
@@ -86,6 +98,7 @@ class TrainingSettings(_Table):
     channels_last: bool = True
     compile: bool = False
     augment: AugmentSettings = AugmentSettings()
+    statements: StatementSettings = StatementSettings()
 
 
 class TrainerSettings(_Table):

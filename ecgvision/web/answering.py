@@ -109,7 +109,7 @@ def answered(
     if cohort is not None:
         for one in told:
             one["cohort"] = cohort.place(one["task"], one["probability"])
-    if heat != "none" and seen.image.boxes:
+    if heat != "none" and seen.image.boxes and not model.config.is_signal:
         if heat == "grad-cam":
             maps = grad_cam_maps(name, model, seen.image, clinical)
         else:

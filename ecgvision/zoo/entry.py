@@ -49,6 +49,13 @@ class ImageStyle(_Table):
     width_px: int = Field(gt=0)
 
 
+class SignalShape(_Table):
+    """The recordings that the model was trained on: twelve leads, NaN where not printed."""
+
+    fs_hz: float = Field(gt=0)
+    seconds: float = Field(gt=0)
+
+
 class HubPlace(_Table):
     """Where the files are: a repository at one commit, which nobody can move."""
 
@@ -141,6 +148,7 @@ class Entry(_Table):
     licence: Text
     datasets: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")], ...] = ()
     image: ImageStyle | None = None
+    signal: SignalShape | None = None
     hub: HubPlace | None = None
     files: tuple[ModelFile, ...] = ()
     metrics: tuple[Metric, ...] = ()

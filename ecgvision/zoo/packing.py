@@ -49,13 +49,13 @@ _RECIPE_KEYS: Mapping[str, Any] = {
     "tasks": _TABLE,
     "model": dict.fromkeys(
         ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown",
-         "lead_width", "fs_hz", "beat_s", "before_s", "width", "depth", "kernel"),
+         "lead_width", "fs_hz", "beat_s", "before_s", "width", "depth", "kernel", "members"),
         _VALUE,
     ),
     "training": _TABLE,
 }  # fmt: skip
 _RUN_KEYS: Mapping[str, Any] = {
-    **dict.fromkeys(("kind", "status", "started", "precision", "weights_of"), _VALUE),
+    **dict.fromkeys(("kind", "status", "started", "precision", "weights_of", "statements"), _VALUE),
     **dict.fromkeys(("version", "seed", "starts", "wall_s"), _NUMBER),
     **dict.fromkeys(("epochs", "best_epoch", "steps"), _NUMBER),
     **dict.fromkeys(("validation_loss_best", "validation_loss_average"), _NUMBER),
