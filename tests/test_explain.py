@@ -132,7 +132,13 @@ def test_the_map_is_of_the_networks_size(run: Path, tiny: Dataset) -> None:
 def test_what_cannot_be_explained_is_refused_in_one_line(
     run: Path, tiny: Dataset, tmp_path: Path
 ) -> None:
-    settings = (*TINY, "training.epochs=1", "model.backbone=resnet1d", "model.width=4")
+    settings = (
+        *TINY,
+        "training.epochs=1",
+        "model.backbone=resnet1d",
+        "model.width=4",
+        "model.lead_width=4",
+    )
     train_run(load_recipe("multi-1d", settings), tiny, tmp_path / "signals")
     runner, out = CliRunner(), ["-o", str(tmp_path / "out")]
     data = ["--data", str(tiny.folder), "--row", "0"]

@@ -187,7 +187,9 @@ def test_leads_share_weights_and_those_not_printed_do_not_count(beats: MultiTask
 
 
 def test_whole_recordings_may_have_gaps_and_any_length() -> None:
-    net = MultiTaskNet(TASKS, ModelSettings(backbone="resnet1d", width=8), signal=True).eval()
+    net = MultiTaskNet(
+        TASKS, ModelSettings(backbone="resnet1d", width=8, lead_width=4), signal=True
+    ).eval()
     signals = torch.randn(2, 12, 777, generator=torch.Generator().manual_seed(0))
     gap = signals.clone()
     gap[0, :, 100:200] = float("nan")

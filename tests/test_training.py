@@ -381,7 +381,10 @@ def test_unknown_labels_are_masked_and_still_predicted(tiny: Dataset, tmp_path: 
     ("name", "settings"),
     [
         ("multi-1d", ()),
-        ("multi-1d", ("model.backbone=resnet1d", "model.width=8", "model.fs_hz=100")),
+        (
+            "multi-1d",
+            ("model.backbone=resnet1d", "model.width=8", "model.lead_width=4", "model.fs_hz=100"),
+        ),
     ],
     ids=["beats", "whole"],
 )

@@ -33,6 +33,7 @@ SMALL = (
     "model.backbone=resnet1d",
     "model.fs_hz=100",
     "model.width=4",
+    "model.lead_width=4",
     "model.depth=1",
     "training.learning_rate=1e-3",
 )

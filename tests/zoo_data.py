@@ -31,7 +31,8 @@ MODEL = {
     "embedding": 32,
 }
 SIGNAL_MODEL = {
-    "backbone": "resnet1d", "fs_hz": 100.0, "width": 8, "depth": 1, "kernel": 5, "embedding": 16,
+    "backbone": "resnet1d", "fs_hz": 100.0, "width": 8, "lead_width": 4, "depth": 1, "kernel": 5,
+    "embedding": 16,
 }  # fmt: skip
 RECORDINGS = Recordings(200.0, 2000, crop_s=5.0)
 CARD = "# Tiny\n\nResearch software, not a medical device. It knows nothing.\n"

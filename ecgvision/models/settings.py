@@ -33,7 +33,7 @@ class ModelSettings(BaseModel):
 
     Signals are resampled to `fs_hz`. A timm backbone sees one beat of `beat_s` seconds a lead, from
     `before_s` before its R peak; `width`, `depth` and `kernel` are those of "resnet1d" and
-    "lead-strips" alone, `lead_width` is how many numbers that keeps of each lead.
+    "lead-strips" alone, `lead_width` is how many numbers these keep of each lead.
 
     A network of several `members` is so many of the same shape, each begun anew, which see the same
     examples; the mean of their logits counts (a deep ensemble: Lakshminarayanan et al. 2017).
