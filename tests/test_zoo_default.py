@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="the figures are those of the int8 fil
 
 TEST_FOLD, EVERY = 10, 8
 # Of these 138 records on Philips pages.
-EXPECTED = {"mi": 0.848, "sttc": 0.927, "cd": 0.924, "hyp": 0.853}
+EXPECTED = {"mi": 0.851, "sttc": 0.935, "cd": 0.933, "hyp": 0.855}
 
 
 def test_the_figures_of_the_card_come_out_again(data: Path) -> None:
