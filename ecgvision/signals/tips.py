@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-# A tip is short where the ink goes on past it by more than this, in pens; columns of one tip stand
-# together, so many pens at most: wider ink is no spike.
-_SHORT_PENS, _WIDEST_PENS = 0.5, 5.0
+# A tip was missed where the ink goes on past it by more than this, in pens: what is less the fit
+# knows better. Columns of one tip stand together, so many pens at most: wider ink is no spike.
+_SHORT_PENS, _WIDEST_PENS = 2.0, 5.0
+# What goes on so far to the other side as well, as a share, is a bar that crosses the line.
+_BOTH_SIDES = 0.5
 
 
 def missed_tips(ink: ColumnInk, misfit: Floats, pen_px: float) -> tuple[Ints, Floats]:
@@ -34,18 +36,39 @@ def missed_tips(ink: ColumnInk, misfit: Floats, pen_px: float) -> tuple[Ints, Fl
     for side, free in enumerate((ink.upper_seen, ink.lower_seen)):
         sign = -1.0 if side == 0 else 1.0
         end = ink.split + sign * (ink.above if side == 0 else ink.below)
-        short = ink.seen & free & ~ink.shared & (misfit[:, side] > _SHORT_PENS * pen_px)
+        ends = np.where(ink.seen, sign * end, -np.inf)
+        past, opposite = misfit[:, side], misfit[:, 1 - side]
+        short = ink.seen & free & ~ink.shared & (past > _SHORT_PENS * pen_px)
+        short &= opposite < _BOTH_SIDES * past
         edges = np.flatnonzero(np.diff(np.concatenate([[0], short.astype(np.int8), [0]])))
         for first, stop in zip(edges[0::2], edges[1::2], strict=True):
-            if stop - first > _WIDEST_PENS * pen_px:
-                continue
-            far = sign * end[first:stop]
-            # Of columns that reach as far the middle one: the pen's own width makes them many.
-            reached = np.flatnonzero(far > far.max() - 1)
-            at = int(first + reached[len(reached) // 2])
-            columns.append(at)
-            heights.append(float(end[at] - sign * pen_px / 2))
+            tip = _tip(ends, int(first), int(stop), pen_px)
+            if tip is not None:
+                columns.append(tip)
+                heights.append(float(end[tip] - sign * pen_px / 2))
     return np.array(columns, np.int64), np.array(heights)
+
+
+def _tip(ends: Floats, first: int, stop: int, pen_px: float) -> int | None:
+    """The middle column of the tip in columns `first` to `stop`, where `ends` are largest.
+
+    On a limb the ink goes on beside the columns; at a tip it goes back on both sides.
+    """
+    top = float(ends[first:stop].max())
+    near = ends > top - pen_px
+    while first > 0 and near[first - 1]:
+        first -= 1
+    while stop < len(ends) and near[stop]:
+        stop += 1
+    if stop - first > _WIDEST_PENS * pen_px:
+        return None
+    beside = round(pen_px)
+    around = np.concatenate([ends[max(first - beside, 0) : first], ends[stop : stop + beside]])
+    if len(around) and around.max() > top - pen_px:
+        return None
+    # Of columns that reach as far the middle one: the pen's own width makes them many.
+    reached = np.flatnonzero(ends[first:stop] > top - 1)
+    return first + int(reached[len(reached) // 2])
 
 
 def with_tips(y: Floats, columns: Ints, heights: Floats, per_px: int) -> Floats:
