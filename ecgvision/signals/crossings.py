@@ -35,6 +35,9 @@ _MODELS, _CLEARLY, _SHIFT, _SHIFT_STEP = 2, 1.03, 8, 2
 # Of the exchanges so many are fitted; and again from the best, while that costs this much less, so
 # often at most.
 _FITTED, _BETTER, _EXCHANGES = 2, 0.98, 3
+# A place of which this much is left unexplained holds other print than lines: bars between columns.
+# Fitted lines would follow that, so those that were there stay.
+_OTHER_PRINT = 20.0
 # Once all places have been looked at, their lines are tried in each other so often.
 _ROUNDS = 2
 
@@ -49,6 +52,8 @@ def fitted_crossings(
     """The lines, fitted again where they meet. `dark` is (H, W) from 0 to 1."""
     fitted = list(lines)
     for place in _solved(places_of(dark, inks, lines, pen, px_per_mm), px_per_mm):
+        if place.cost_per_ink > _OTHER_PRINT:
+            continue
         nodes = slice(place.first * NODES_PER_PX, place.stop * NODES_PER_PX)
         for row, part in zip(place.moving, place.start, strict=True):
             changed = fitted[row].y_px.copy()
