@@ -64,7 +64,7 @@ def _tip(ends: Floats, first: int, stop: int, pen_px: float) -> int | None:
         return None
     beside = round(pen_px)
     around = np.concatenate([ends[max(first - beside, 0) : first], ends[stop : stop + beside]])
-    if len(around) and around.max() > top - pen_px:
+    if ends[first:stop].max() > top + pen_px / 2 or (len(around) and around.max() > top - pen_px):
         return None
     # Of columns that reach as far the middle one: the pen's own width makes them many.
     reached = np.flatnonzero(ends[first:stop] > top - 1)
