@@ -89,7 +89,7 @@ def test_pacing_spikes_are_read_to_their_tips(
     one = formats["edan-se3"]
     signal_mv = synthetic_ecg(seed=6, fs_hz=500).signal_mv.copy()
     for first in range(400, signal_mv.shape[1] - 10, 450):
-        signal_mv[6:, first : first + samples] += high_mv
+        signal_mv[11, first : first + samples] += high_mv  # V6
     drawn = draw_page(one.layouts[0], one.info, Ecg(signal_mv, 500.0))
     page = page_of(as_png(drawn.pdf, 200), ".png")
     ink = one.remove_grid(page, drawn.layout)
