@@ -28,6 +28,7 @@ RECIPES = {
         "ptbxl-multi-ge",
         "ptbxl-multi-transferred",
         "ptbxl-multi-philips",
+        "ptbxl-compact",
         "ptbxl-multi-clinical",
         "ptbxl-xgboost",
         "ptbxl-majority",

@@ -22,6 +22,7 @@ from ecgvision.dataset.drawing_style import page_pdf, page_style
 from ecgvision.dataset.records import open_records
 from ecgvision.evaluation.auc import auc, delong
 from ecgvision.plugins import load_formats
+from ecgvision.predicting.model import DEFAULT
 
 DATA = Path(os.environ.get("ECGVISION_DATA") or Path(__file__).parents[2] / "shared" / "data")
 TEST_FOLD = 10
@@ -135,7 +136,9 @@ def differences(routes: dict[str, dict[str, dict[str, float]]], common: list[str
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--work", type=Path, default=Path("runs/routes"), help="for everything")
-    parser.add_argument("--model", default="ptbxl-compact", help="id, or a model.toml")
+    parser.add_argument(
+        "--model", action="append", metavar="ID", help="id, or a model.toml; repeatable"
+    )
     parser.add_argument("--every", type=int, default=1, help="one record in so many")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help=f"page whose part after {MARK} to replace")
@@ -151,14 +154,20 @@ def main() -> int:
     }
     records = list(truth)[:: asked.every]
     draw_all(records, asked.work / "pages", asked.workers)
-    routes = {}
     for route, *_ in ROUTES:
-        pages, out = asked.work / "pages" / route, asked.work / "converted" / route
-        command("convert", pages, "-o", out, "--format", "auto", "--signals", "npz",
+        command("convert", asked.work / "pages" / route, "-o", asked.work / "converted" / route,
+                "--format", "auto", "--signals", "npz",
                 "--workers", str(asked.workers))  # fmt: skip
-        command("predict", out, "--model", asked.model, "-o", asked.work / route, "--force")
-        routes[route] = predicted(asked.work / route)
-    text = table(routes, truth, len(records))
+    texts = []
+    for model in asked.model or [DEFAULT]:
+        routes = {}
+        for route, *_ in ROUTES:
+            out = asked.work / Path(model).stem / route
+            command("predict", asked.work / "converted" / route, "--model", model, "-o", out,
+                    "--force")  # fmt: skip
+            routes[route] = predicted(out)
+        texts.append(f"### {model}\n\n{table(routes, truth, len(records))}")
+    text = "\n".join(texts)
     print(text)
     if asked.out is not None:
         before, mark, _ = asked.out.read_text(encoding="utf-8").partition(MARK)

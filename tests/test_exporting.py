@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors import safe_open
 from training_data import tiny_rows
-from zoo_data import CARD, MODEL, SIDE_PX, tiny_net, tiny_zoo
+from zoo_data import CARD, MODEL, SIDE_PX, tiny_net, tiny_zoo, untrained_run
 
 from ecgvision import load_model
 from ecgvision.cli import main
@@ -24,7 +23,7 @@ from ecgvision.exporting.int8 import int8_bytes, log_odds, most_apart
 from ecgvision.exporting.onnx_file import OPSET, difference, onnx_bytes
 from ecgvision.models import ModelError
 from ecgvision.models.weights import weight_bytes
-from ecgvision.training.recipe import load_recipe, recipe_text
+from ecgvision.training.recipe import load_recipe
 from ecgvision.zoo.packing import check_onnx
 
 
@@ -55,27 +54,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `train` leaves, of a network that was not trained."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    folder.mkdir()
     recipe = load_recipe("multi", [f"model.{key}={json.dumps(MODEL[key])}" for key in MODEL])
-    weights = weight_bytes(tiny_net(tasks=recipe.tasks))
-    assert data.about.image is not None
-    about = {
-        "kind": "ecgvision-run",
-        "version": 1,
-        "status": "done",
-        "recipe": {"id": recipe.id, "title": recipe.title, "kind": recipe.kind},
-        "data": {
-            "name": "tiny",
-            "simulated": False,
-            "image": data.about.image.model_dump(mode="json"),
-        },
-        "sha256": {"weights.safetensors": hashlib.sha256(weights).hexdigest()},
-    }
-    (folder / "recipe.toml").write_text(recipe_text(recipe))
-    (folder / "run.json").write_text(json.dumps(about))
-    (folder / "weights.safetensors").write_bytes(weights)
-    return folder
+    net = tiny_net(tasks=recipe.tasks)
+    return untrained_run(tmp_path_factory.mktemp("runs") / "tiny", recipe, net, data.about)
 
 
 def command(*words: object) -> Result:

@@ -17,7 +17,7 @@ from ecgvision.dataset.store import Dataset
 from ecgvision.training.data import Examples
 from ecgvision.training.errors import TrainingError
 from ecgvision.training.module import statement_loss
-from ecgvision.training.recipe import load_recipe
+from ecgvision.training.recipe import RecipeError, load_recipe
 from ecgvision.training.run import train_run
 from ecgvision.training.statements import frequent_words, statements_of, word_targets
 
@@ -173,3 +173,62 @@ def test_each_member_has_a_loss_of_its_own(tiny: Dataset) -> None:
         )
         assert float(one.detach()) == pytest.approx(float(due), abs=1e-5)
     assert abs(float(found[0].detach() - found[1].detach())) > 1e-6
+
+
+# --- joined networks ------------------------------------------------------------------------------
+
+
+def joined(folder: Path, *names: str, **other: str) -> Path:
+    """A recipe that joins runs of those names."""
+    path = folder / "both.toml"
+    path.write_text(
+        f'extends = "multi-1d"\nid = "both"\ntitle = "Both"\njoin = {json.dumps(names)}\n'
+        f"[model]\nmembers = {other.get('members', len(names))}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tiny: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two single networks, of both formats and of one."""
+    folder = tmp_path_factory.mktemp("joined")
+    for name in ("multi-1d", "multi-old-1d"):
+        train_run(load_recipe(name, SMALL), tiny, folder / name)
+    return folder
+
+
+def test_joined_networks_answer_by_their_mean(tiny: Dataset, runs: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(joined(tmp_path, "multi-1d", "multi-old-1d"), SMALL)
+    told = train_run(recipe, tiny, runs / "both")
+    assert told["weights_of"] == "members"
+    assert [one["recipe"] for one in told["joined"]] == ["multi-1d", "multi-old-1d"]
+    each = [read_predictions(runs / name / "predictions.parquet") for name in recipe.join]
+    found = read_predictions(runs / "both" / "predictions.parquet")
+    assert set(found.scores) == {"scar", "lvef"}
+    for task, scores in found.scores.items():
+        due = (each[0].scores[task] + each[1].scores[task]) / 2
+        np.testing.assert_allclose(scores, due, atol=1e-5)
+        assert np.abs(each[0].scores[task] - each[1].scores[task]).max() > 1e-3
+    # Asked again, it is left alone; of other members it is another run.
+    assert train_run(recipe, tiny, runs / "both") == told
+    about = json.loads((runs / "both" / "run.json").read_text())
+    about["joined"][0]["sha256"] = "0" * 64
+    (runs / "both" / "run.json").write_text(json.dumps(about))
+    with pytest.raises(TrainingError, match="another joined runs: expected the hash 000"):
+        train_run(recipe, tiny, runs / "both")
+
+
+def test_what_cannot_be_joined_is_told(tiny: Dataset, runs: Path, tmp_path: Path) -> None:
+    def refused(told: str, recipe: Path, *settings: str, data: Dataset = tiny) -> None:
+        with pytest.raises((TrainingError, RecipeError), match=told):
+            train_run(load_recipe(recipe, (*SMALL, *settings)), data, runs / "other")
+
+    two = joined(tmp_path, "multi-1d", "multi-old-1d")
+    refused("joins multi-1d: expected the same network, found another", two, "model.width=8")
+    refused("joins multi-1d: expected the same tasks", two, "tasks.scar.weight=9")
+    other = tiny_dataset(tmp_path / "other", 64)
+    refused("joins multi-1d: expected the same data set", two, data=other)
+    refused("joins a run of scar-1d: expected it in", joined(tmp_path, "multi-1d", "scar-1d"))
+    refused("join needs model.members = 2", joined(tmp_path, "multi-1d", "scar-1d", members="3"))
+    refused("join has recipes that differ", joined(tmp_path, "multi-1d", "multi-1d"))
+    assert not (runs / "other").exists()

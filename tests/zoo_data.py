@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ecgvision.dataset.about import DatasetInfo
 from ecgvision.exporting.onnx_file import onnx_bytes
 from ecgvision.models import ModelSettings, MultiTaskNet
 from ecgvision.models.asked import Recordings
 from ecgvision.models.weights import weight_bytes
 from ecgvision.tasks import Task
+from ecgvision.training.recipe import Recipe, recipe_text
 from ecgvision.types import LEADS
 from ecgvision.zoo.catalogue import entry_text
 from ecgvision.zoo.entry import Entry
@@ -171,3 +173,22 @@ def rehashed(path: Path, name: str, data: bytes) -> None:
     file.write_bytes(data)
     text = path.read_text().replace(f"bytes = {len(old)}", f"bytes = {len(data)}")
     path.write_text(text.replace(*(hashlib.sha256(one).hexdigest() for one in (old, data))))
+
+
+def untrained_run(run: Path, recipe: Recipe, net: MultiTaskNet, data: DatasetInfo) -> Path:
+    """What `train` leaves, of a network that was not trained."""
+    run.mkdir()
+    weights = weight_bytes(net)
+    image, signal = (one and one.model_dump(mode="json") for one in (data.image, data.signal))
+    about = {
+        "kind": "ecgvision-run",
+        "version": 1,
+        "status": "done",
+        "recipe": {"id": recipe.id, "title": recipe.title, "kind": recipe.kind},
+        "data": {"name": data.name, "simulated": False, "image": image, "signal": signal},
+        "sha256": {"weights.safetensors": hashlib.sha256(weights).hexdigest()},
+    }
+    (run / "recipe.toml").write_text(recipe_text(recipe))
+    (run / "run.json").write_text(json.dumps(about))
+    (run / "weights.safetensors").write_bytes(weights)
+    return run

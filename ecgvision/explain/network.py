@@ -95,21 +95,18 @@ def _of_run(run: Path) -> ImageNetwork:
 
 
 def _of_model(name: str) -> ImageNetwork:
-    from ecgvision.models.frozen import FrozenNet
     from ecgvision.predicting.clinical import network_features
-    from ecgvision.predicting.model import load_model
+    from ecgvision.predicting.model import load_torch_model
 
-    model = load_model(name, backend="torch")
+    model, network = load_torch_model(name)
     if model.config.is_signal:
         raise ExplainError(
             f"{model.entry.id}: expected a model of images, found one of signals; heat maps are "
             "drawn for 2-D networks alone"
         )
-    if not isinstance(model.network, FrozenNet):
-        raise AssertionError("the backend torch loads a network of torch")
     return ImageNetwork(
         model.entry.id,
-        model.network.net,
+        network.net,
         model.config.recipe.tasks,
         model.clinical,
         model.image_px,

@@ -58,7 +58,7 @@ def _of_run(run: Path) -> Source:
     from ecgvision.training.predicting import trained_net
 
     recipe, about = read_run(run)
-    image, signal = about["data"]["image"], about["data"]["signal"]
+    image, signal = about["data"].get("image"), about["data"].get("signal")
     whole = recipe.input == "signal" and recipe.model.whole_recordings
     if recipe.kind != "deep" or not (whole or recipe.input == "image"):
         raise ExportError(
@@ -74,16 +74,13 @@ def _of_run(run: Path) -> Source:
 
 
 def _of_model(name: str) -> Source:
-    from ecgvision.models.frozen import FrozenNet
-    from ecgvision.predicting.model import load_model
+    from ecgvision.predicting.model import load_torch_model
 
-    model = load_model(name, backend="torch")
-    if not isinstance(model.network, FrozenNet):
-        raise AssertionError("the backend torch loads a network of torch")
+    model, network = load_torch_model(name)
     config, entry = model.config, model.entry
-    about_it = (entry.id, model.network.net, config.recipe.tasks, model.clinical, entry.formats)
+    about_it = (entry.id, network.net, config.recipe.tasks, model.clinical, entry.formats)
     if config.is_signal:
-        return Source(*about_it, (0, 0), "", model.network.recordings)
+        return Source(*about_it, (0, 0), "", network.recordings)
     return Source(*about_it, model.image_px, config.image.style)
 
 

@@ -24,6 +24,7 @@ from ecgvision.zoo.files import ModelFileError, checked_path
 
 if TYPE_CHECKING:
     from ecgvision.conversion import PageOptions
+    from ecgvision.models.frozen import FrozenNet
     from ecgvision.normalise import ImageOptions
     from ecgvision.result import Conversion
     from ecgvision.types import EcgImage
@@ -268,6 +269,16 @@ def load_model(name: str | Path = DEFAULT, *, backend: Backend = "auto") -> ZooM
     return ZooModel(
         entry, config, open_network(entry, role, paths[weights.name], config), weights.name
     )
+
+
+def load_torch_model(name: str | Path) -> tuple[ZooModel, FrozenNet]:
+    """`load_model` with the backend torch, and the network itself; raises as that does."""
+    from ecgvision.models.frozen import FrozenNet
+
+    model = load_model(name, backend="torch")
+    if not isinstance(model.network, FrozenNet):
+        raise AssertionError("the backend torch loads a network of torch")
+    return model, model.network
 
 
 def _file(entry: Entry, role: Role) -> ModelFile:

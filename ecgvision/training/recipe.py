@@ -115,6 +115,8 @@ class Recipe(_Table):
 
     `formats` are those whose rows are trained on, all where empty; validation for early stopping
     follows them. `clinical` names columns. `start` is the recipe whose run the weights come from.
+    `join` names recipes whose trained networks become the members of this one: then nothing is
+    trained.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -124,6 +126,7 @@ class Recipe(_Table):
     formats: tuple[str, ...] = ()
     clinical: tuple[str, ...] = ()
     start: str = ""
+    join: tuple[str, ...] = ()
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
@@ -138,8 +141,12 @@ class Recipe(_Table):
             raise ValueError("one task at least needs a weight above 0")
         if self.kind == "xgboost" and not self.clinical:
             raise ValueError("kind xgboost needs clinical columns")
-        if self.kind != "deep" and self.start:
-            raise ValueError(f"start is for kind deep, not {self.kind}")
+        if self.kind != "deep" and (self.start or self.join):
+            raise ValueError(f"start and join are for kind deep, not {self.kind}")
+        if self.join and (self.start or self.clinical or len({*self.join}) != len(self.join)):
+            raise ValueError("join has recipes that differ, no start and no clinical columns")
+        if self.join and self.model.members != len(self.join):
+            raise ValueError(f"join needs model.members = {len(self.join)}, as many as it names")
         if self.kind == "deep" and self.model.whole_recordings and self.input == "image":
             raise ValueError(f"backbone {self.model.backbone} needs input = 'signal'")
         if self.model.backbone == STRIPS and self.input != "image":

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -45,8 +45,8 @@ def train_run(
     """Train a recipe into a folder, from where an earlier training of the same stopped.
 
     `start` is the run whose weights a recipe with `start` begins with; unless given, the folder of
-    that name beside `run`. A run that is done is left as it is. Comes back with what run.json
-    says; in processes that train along, with nothing.
+    that name beside `run`, where those that a recipe joins must be. A run that is done is left as
+    it is. Comes back with what run.json says; in processes that train along, with nothing.
 
     Raises `TrainingError` where recipe and data do not fit, or the folder holds something else;
     `LabelError`, `ModelError`, `OutputError`.
@@ -54,7 +54,7 @@ def train_run(
     from ecgvision.training.fitting import is_first_process
 
     rows = {split: split_rows(recipe, dataset, split) for split in ("train", "validation")}
-    begun = _start_of(recipe, run, start)
+    begun = _begun(recipe, dataset, run, start)
     told = _described(recipe, dataset, begun, {name: len(found) for name, found in rows.items()})
     if not is_first_process():
         _fit(recipe, dataset, run, rows, begun, say)
@@ -75,7 +75,7 @@ def _trained(
     dataset: Dataset,
     run: Path,
     rows: Mapping[str, Any],
-    begun: Path | None,
+    begun: Sequence[Path],
     told: dict[str, Any],
     say: Say,
 ) -> dict[str, Any]:
@@ -171,15 +171,20 @@ def _compared(recipe: Recipe, told: Mapping[str, Any], run: Path) -> dict[str, A
         raise TrainingError(
             f"{run.name}: holds a run of another recipe: {difference}; choose another -o"
         )
-    for key, what in (("data", "data set"), ("start", "start run")):
-        old, new = (about.get(key) or {}), (told[key] or {})
-        if old.get("sha256") != new.get("sha256"):
+    for key, what in (("data", "data set"), ("start", "start run"), ("joined", "joined runs")):
+        old, new = _hashes(about.get(key)), _hashes(told.get(key))
+        if old != new:
             raise TrainingError(
-                f"{run.name}: was begun with another {what}: expected the hash "
-                f"{str(old.get('sha256'))[:12]}, found {str(new.get('sha256'))[:12]}; "
-                "choose another -o, or give it the same again"
+                f"{run.name}: was begun with another {what}: expected the hash {old or 'none'}, "
+                f"found {new or 'none'}; choose another -o, or give it the same again"
             )
     return about
+
+
+def _hashes(told: Any) -> str:
+    """The hashes of a table of run.json, or of a list of them, in short."""
+    tables = told if isinstance(told, list) else [told or {}]
+    return ", ".join(str(one.get("sha256", ""))[:12] for one in tables)
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:
@@ -198,34 +203,50 @@ def _difference(old: Any, new: Any, where: str = "") -> str:
     return "" if old == new else f"{where} was {old!r} and is {new!r} now"
 
 
-def _start_of(recipe: Recipe, run: Path, start: Path | None) -> Path | None:
-    """The finished run that the weights come from; raises `TrainingError`."""
-    if not recipe.start:
-        if start is not None:
-            raise TrainingError(f"recipe {recipe.id} starts from no other run; leave --start out")
-        return None
-    folder = start or run.parent / recipe.start
+def _begun(recipe: Recipe, dataset: Dataset, run: Path, start: Path | None) -> list[Path]:
+    """The finished runs that the weights come from; raises `TrainingError`."""
+    if start is not None and not recipe.start:
+        raise TrainingError(f"recipe {recipe.id} starts from no other run; leave --start out")
+    if recipe.start:
+        folder = start or run.parent / recipe.start
+        _finished(recipe, "starts from", recipe.start, folder, ", or name its run with --start")
+        return [folder]
+    from ecgvision.training.joining import check_member
+
+    members = [run.parent / name for name in recipe.join]
+    for name, folder in zip(recipe.join, members, strict=True):
+        found, about = _finished(recipe, "joins", name, folder)
+        check_member(recipe, found, about["data"], dataset)
+    return members
+
+
+def _finished(
+    recipe: Recipe, verb: str, name: str, folder: Path, otherwise: str = ""
+) -> tuple[Recipe, dict[str, Any]]:
+    """Another recipe's finished run; raises `TrainingError`."""
     if not folder.is_dir():
         raise TrainingError(
-            f"recipe {recipe.id} starts from a run of {recipe.start}: expected it in {folder}, "
-            f"found nothing; train {recipe.start} first, or name its run with --start"
+            f"recipe {recipe.id} {verb} a run of {name}: expected it in {folder}, "
+            f"found nothing; train {name} first{otherwise}"
         )
-    found, _ = read_run(folder)
-    if found.id != recipe.start:
+    found, about = read_run(folder)
+    if found.id != name:
         raise TrainingError(
-            f"recipe {recipe.id} starts from a run of {recipe.start}, "
-            f"found one of {found.id} in {folder.name}; name another with --start"
+            f"recipe {recipe.id} {verb} a run of {name}, found one of {found.id} in {folder.name}; "
+            f"train {name} first{otherwise}"
         )
-    return folder
+    return found, about
 
 
 def _described(
-    recipe: Recipe, dataset: Dataset, start: Path | None, rows: Mapping[str, int]
+    recipe: Recipe, dataset: Dataset, begun: Sequence[Path], rows: Mapping[str, int]
 ) -> dict[str, Any]:
     about = dataset.about
-    begun = None
-    if start is not None:
-        begun = {"recipe": recipe.start, "sha256": file_sha256(start / WEIGHTS)}
+    names = recipe.join or (recipe.start,) * len(begun)
+    known = [
+        {"recipe": name, "sha256": file_sha256(folder / WEIGHTS)}
+        for name, folder in zip(names, begun, strict=True)
+    ]
     return {
         "kind": "ecgvision-run",
         "version": 1,
@@ -239,7 +260,8 @@ def _described(
             "signal": None if about.signal is None else about.signal.model_dump(mode="json"),
             "rows": dict(rows),
         },
-        "start": begun,
+        "start": known[0] if recipe.start else None,
+        **({"joined": known} if recipe.join else {}),
         "seed": recipe.training.seed,
         "code": {"version": __version__, "sha256": _code_sha256()},
         "environment": _environment(),
@@ -290,12 +312,15 @@ def _fit(
     dataset: Dataset,
     run: Path,
     rows: Mapping[str, Any],
-    start: Path | None,
+    begun: Sequence[Path],
     say: Say,
 ) -> dict[str, Any]:
     """Leave the model in the folder; the figures for run.json."""
-    from ecgvision.training import features
+    from ecgvision.training import features, joining
 
+    if recipe.join:
+        return joining.join(recipe, begun, run)
     if recipe.kind == "deep":
+        start = begun[0] if begun else None
         return features.fit_deep(recipe, dataset, run, rows, start, say)
     return features.fit_baseline(recipe, dataset, run, rows)

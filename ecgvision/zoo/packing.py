@@ -45,7 +45,8 @@ _STAY = {".lock", "metrics.csv", "predictions.parquet", "checkpoints", "tensorbo
 # its keys, or a table's keys one by one.
 _VALUE, _NUMBER, _TABLE = "value", "number", "table"
 _RECIPE_KEYS: Mapping[str, Any] = {
-    **dict.fromkeys(("id", "title", "kind", "input", "formats", "clinical", "start"), _VALUE),
+    **dict.fromkeys(("id", "title", "kind", "input", "formats", "clinical"), _VALUE),
+    **dict.fromkeys(("start", "join"), _VALUE),
     "tasks": _TABLE,
     "model": dict.fromkeys(
         ("backbone", "image_px", "planes", "normalise", "embedding", "dropout", "unknown",
@@ -68,6 +69,7 @@ _RUN_KEYS: Mapping[str, Any] = {
         "rows": dict.fromkeys(("train", "validation", "test", "excluded"), _NUMBER),
     },
     "start": dict.fromkeys(("recipe", "sha256"), _VALUE),
+    "joined": _TABLE,
     "code": dict.fromkeys(("version", "sha256"), _VALUE),
     "environment": {
         **dict.fromkeys(("python", "system", "gpus"), _VALUE),
