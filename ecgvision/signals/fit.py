@@ -20,10 +20,12 @@ from scipy.special import ndtr
 from ecgvision.compiled import compiled
 from ecgvision.signals.edges import ColumnInk
 from ecgvision.signals.pen import Pen
+from ecgvision.signals.tips import better_parts, missed_tips, with_tips
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
@@ -38,6 +40,8 @@ _SMOOTH, _BEND = 3.0, 0.3
 # The coarse way's weight where another row hides the ink, against its reach in px.
 _WAY_WEIGHT, _WAY_PX = 0.05, 2.0
 _MOST_STEP_PX = 8.0
+# A tip that was missed is looked at with so much of the line on each side, in pens.
+_TIP_PENS = 4.0
 
 
 @dataclass(frozen=True)
@@ -83,24 +87,74 @@ def fitted_line(ink: ColumnInk, pen: Pen) -> Line:
         nothing = np.full(columns, np.nan)
         return Line(x + ink.columns[0], np.full(len(x), np.nan), nothing)
     y = np.interp(x, np.flatnonzero(known) + 0.5, ink.guess[known])
-    rim = rim_of(pen)
-    hidden = ink.seen & ink.shared & ~(ink.upper_seen & ink.lower_seen)
-    held = np.where(hidden, _WAY_WEIGHT / (ink.way_reach / 2 + _WAY_PX) ** 2, 0.0)
-    seen = np.stack([ink.upper_seen, ink.lower_seen], axis=1)
-    stood = np.stack([ink.above, ink.below], axis=1)
-    bands = np.empty((len(y), max(rim.width, 2) + 1))
-    misfit = np.zeros((columns, 2))
-    for _ in range(_ROUNDS):
-        pull = _equations(
-            y, ink.split, stood, seen, held, ink.way,
-            rim.whole, rim.share, rim.drop, rim.steps, rim.weights, bands, misfit,
-        )  # fmt: skip
-        step = solveh_banded(bands.T, pull, lower=True, check_finite=False)
-        y = y + np.clip(step, -_MOST_STEP_PX, _MOST_STEP_PX)
-        if np.abs(step).max() < _SETTLED_PX:
-            break
-    off = (np.abs(misfit) * seen).max(axis=1)
+    fit = _Fit.of(ink, pen)
+    y, misfit = fit.settled(y)
+    short, heights = missed_tips(ink, misfit, pen.width_px)
+    if len(short):
+        other, other_misfit = fit.settled(with_tips(y, short, heights, NODES_PER_PX))
+        around = round(_TIP_PENS * pen.width_px * NODES_PER_PX)
+        costs = fit.costs(y, misfit), fit.costs(other, other_misfit)
+        tips = short * NODES_PER_PX
+        y = better_parts((y, costs[0]), (other, costs[1]), tips, around)
+        misfit = fit.misfit(y)
+    off = (np.abs(misfit) * fit.seen).max(axis=1)
     return Line(x + ink.columns[0], y, np.where(ink.seen, off, np.nan))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What a row's line is fitted to: the ink above and below `split` in each column.
+
+    `stood` and `seen` are (n, 2), `held` (n,) is the weight of the coarse way where other rows hide
+    the ink.
+    """
+
+    ink: ColumnInk
+    rim: Rim
+    stood: Floats
+    seen: Bools
+    held: Floats
+
+    @classmethod
+    def of(cls, ink: ColumnInk, pen: Pen) -> _Fit:
+        hidden = ink.seen & ink.shared & ~(ink.upper_seen & ink.lower_seen)
+        held = np.where(hidden, _WAY_WEIGHT / (ink.way_reach / 2 + _WAY_PX) ** 2, 0.0)
+        seen = np.stack([ink.upper_seen, ink.lower_seen], axis=1)
+        return cls(ink, rim_of(pen), np.stack([ink.above, ink.below], axis=1), seen, held)
+
+    def settled(self, y: Floats) -> tuple[Floats, Floats]:
+        """The line (m,) fitted from `y` on, and its misfit (n, 2), above and below."""
+        bands = np.empty((len(y), max(self.rim.width, 2) + 1))
+        misfit = np.zeros_like(self.stood)
+        for _ in range(_ROUNDS):
+            pull = self._equations(y, bands, misfit)
+            step = solveh_banded(bands.T, pull, lower=True, check_finite=False)
+            y = y + np.clip(step, -_MOST_STEP_PX, _MOST_STEP_PX)
+            if np.abs(step).max() < _SETTLED_PX:
+                break
+        return y, misfit
+
+    def misfit(self, y: Floats) -> Floats:
+        """(n, 2): the ink seen minus the ink drawn, above and below."""
+        misfit = np.zeros_like(self.stood)
+        self._equations(y, np.empty((len(y), max(self.rim.width, 2) + 1)), misfit)
+        return misfit
+
+    def costs(self, y: Floats, misfit: Floats) -> Floats:
+        """(m,): what a line costs at each node, by its misfits and its bends."""
+        ends = 0.5 * (_ODD_PX / _END_PX) ** 2 * np.log(1 + (misfit / _ODD_PX) ** 2)
+        by_column = (ends * self.seen).sum(axis=1)
+        bends = NODES_PER_PX**2 * np.diff(y, 2)
+        cost = np.repeat(by_column / NODES_PER_PX, NODES_PER_PX)
+        cost[1:-1] += 0.5 * _SMOOTH * np.log(1 + (bends / _BEND) ** 2)
+        return cost
+
+    def _equations(self, y: Floats, bands: Floats, misfit: Floats) -> Floats:
+        pull: Floats = _equations(
+            y, self.ink.split, self.stood, self.seen, self.held, self.ink.way,
+            *self.rim.numbers, bands, misfit,
+        )  # fmt: skip
+        return pull
 
 
 def rim_of(pen: Pen) -> Rim:

@@ -31,6 +31,8 @@ _COARSE_PX = 3
 _GUESS = 3.0
 # More rounds over all pairs than this change nothing; so many of each pair's best are kept.
 _ROUNDS, _KEPT = 3, 9
+# Rows further apart than this hardly reach each other: what they share is settled row by row.
+_FURTHEST = 2
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ def best_pairs(
     left = [row.paper(0) for row in rows]
     # A pair's misfits change only with what the other rows leave.
     known: dict[tuple[int, ...], Floats] = {}
+    near = [(a, b) for a, b in combinations(range(len(rows)), 2) if b - a <= _FURTHEST]
     for _ in range(_ROUNDS):
         before, worse = list(chosen), []
-        for a, b in combinations(range(len(rows)), 2):
+        for a, b in near:
             others = [row for row in range(len(rows)) if row not in (a, b)]
             key = (a, b, *(chosen[row] for row in others))
             if key not in known:

@@ -8,7 +8,7 @@ best pair is kept (`pairs`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import cv2
@@ -44,24 +44,19 @@ def best_shapes(
     lines: Floats,
     pen: Pen,
     px_per_mm: float,
-    others: Sequence[Floats] = (),
 ) -> list[Floats]:
     """Guesses of k lines that explain the ink well, each (k, n), by columns, the best one first.
 
     `seen` is (h, n) from 0 to 1, `rest` the part that other lines draw; `lines` (k, n) are the
-    heights as known so far. `others` are further guesses for all lines, each (k, n).
+    heights as known so far.
     """
     ink, pen_px = seen > _INK, pen.width_px
     tips = np.array(list(_tips(ink, pen_px))).reshape(-1, 2)
     weight = np.where(ink, 1.0, -_PAPER)
     choices = []
-    for row, line in enumerate(lines):
+    for line in lines:
         shapes = [line]
-        for made in (
-            np.array([other[row] for other in others]).reshape(-1, len(line)),
-            _spikes(line, tips, px_per_mm),
-            _double_spikes(line, tips, px_per_mm),
-        ):
+        for made in (_spikes(line, tips, px_per_mm), _double_spikes(line, tips, px_per_mm)):
             best = np.argsort(-_covered(weight, made, pen_px), kind="stable")[:_MOST_SHAPES]
             shapes += list(made[best])
         choices.append(np.stack(shapes))
