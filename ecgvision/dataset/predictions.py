@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ecgvision.dataset.about import DatasetError
+from ecgvision.dataset.parquet import parquet_table
 from ecgvision.errors import UsageError
 from ecgvision.output import write_files
 from ecgvision.tasks import Task
@@ -99,7 +100,7 @@ def _columns(task: Task) -> list[str]:
 def read_predictions(path: Path) -> Predictions:
     """The predictions in a file of `write_predictions`; raises `DatasetError`."""
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = parquet_table(path.read_bytes())
         tasks = tuple(
             Task.model_validate(one) for one in json.loads((table.schema.metadata or {})[_TASKS])
         )

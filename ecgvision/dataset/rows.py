@@ -20,6 +20,7 @@ from ecgvision.dataset.about import (
     DatasetError,
     DatasetInfo,
 )
+from ecgvision.dataset.parquet import parquet_table
 
 _NEEDED = ("record", "patient", "source")
 
@@ -155,8 +156,7 @@ def _kind(name: str, values: Any) -> pa.DataType:
 def read_rows(path: Path, about: DatasetInfo) -> pd.DataFrame:
     """The rows of a data set as `checked_rows` gave them; raises `DatasetError`."""
     try:
-        # Not through a path: pyarrow would read the folder's name as a partition.
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = parquet_table(path.read_bytes())
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             "dataset-torn",

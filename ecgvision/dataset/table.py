@@ -101,10 +101,11 @@ def _check_doubled(path: Path, names: Sequence[str]) -> None:
 
 def _parquet(path: Path, content: bytes) -> Table:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from ecgvision.dataset.parquet import parquet_table
 
     try:
-        found = pq.read_table(io.BytesIO(content))
+        found = parquet_table(content)
         _check_doubled(path, found.column_names)
         columns = {name: found[name].to_pylist() for name in found.column_names}
     except (pa.ArrowException, OSError, ValueError) as error:
