@@ -217,11 +217,11 @@ def _parquet_entries(listed: Path, told: str) -> Iterator[tuple[str, str]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(listed) as file:
+        with pq.ParquetFile(listed, pre_buffer=False) as file:
             names = file.schema_arrow.names
             _check_columns(told, names)
             columns = [name for name in ("path", "format") if name in names]
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
                 for row in batch.to_pylist():
                     yield str(row["path"] or ""), str(row.get("format") or "").strip()
     except pa.ArrowException as error:

@@ -163,12 +163,12 @@ def manifest_rows(path: Path | None, needed: Sequence[str] = COLUMNS) -> Iterato
         return
     import pyarrow.parquet as pq
 
-    with _readable(path), pq.ParquetFile(path) as file:
+    with _readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
         names = file.schema_arrow.names
         if not set(_NEEDED) <= set(names):
             raise _unreadable(path, "another kind of file")
         columns = [name for name in names if name in needed or name in _LATER]
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
             values = [batch.column(name).to_pylist() for name in columns]
             for one in zip(*values, strict=True):
                 yield dict(zip(columns, one, strict=True))
@@ -226,7 +226,7 @@ def _old_roots(manifest: Path | None) -> set[str]:
         return set()
     import pyarrow.parquet as pq
 
-    with _readable(manifest), pq.ParquetFile(manifest) as file:
+    with _readable(manifest), pq.ParquetFile(manifest, pre_buffer=False) as file:
         return set(json.loads((file.metadata.metadata or {}).get(ROOTS, b"[]")))
 
 

@@ -16,5 +16,5 @@ import pyarrow.parquet as pq
 def parquet_table(content: bytes) -> pa.Table:
     """The table in the bytes of a Parquet file; raises `pyarrow.ArrowException`, `OSError`."""
     # Bytes and no path: pyarrow would read a folder's name as a partition.
-    with pq.ParquetFile(io.BytesIO(content)) as file:
+    with pq.ParquetFile(io.BytesIO(content), pre_buffer=False) as file:
         return file.read(use_threads=False)

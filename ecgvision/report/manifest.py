@@ -87,7 +87,7 @@ def open_manifest(out_dir: Path, store: Store = LOCAL) -> Manifest:
     with fetched_manifest(out_dir, store) as here:
         if here is None:
             raise _not_ended(path, done) if begun else _missing(path, told)
-        with _readable(path), pq.ParquetFile(here) as file:
+        with _readable(path), pq.ParquetFile(here, pre_buffer=False) as file:
             lacking = sorted(set(COLUMNS) - set(file.schema_arrow.names))
             if lacking:
                 raise _unreadable(path, f"one without the columns {', '.join(lacking)}")
