@@ -4,7 +4,7 @@
 
 REPORT is the folder that `ecgvision evaluate` wrote, the second argument the model's name in it.
 Metrics, operating points and temperatures of `model.toml` are replaced, and the part of the card
-after its mark.
+after its mark; `calibration.png` is drawn beside it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import tomlkit
+from matplotlib.figure import Figure
 
 from ecgvision.predicting.model import probability
 from ecgvision.web.cohort import COHORT, cohort_bytes
 
 MARK = "<!-- figures -->"
+PLOT = "calibration.png"
 METRICS = ("auc", "average_precision", "brier")
 DEFAULT = 0.9  # of the study's operating points
 
@@ -102,6 +105,14 @@ def card_part(report: Path, model: str) -> str:
         cells.setdefault((one["task"], one["format"] or "all"), {})[one["name"]] = told
     for (task, rows), found in cells.items():
         lines.append(line(task, rows, *(found.get(name, "") for name in METRICS)))
+    lines += [
+        "",
+        f"![How often each task was there, by the tenth of its predicted probability]({PLOT})",
+        "",
+        "Calibration on the test rows: what was predicted and how often it was so, in tenths of the "
+        "pages, with",
+        "95 % intervals after Wilson; after the temperature that was fitted on validation.",
+    ]
     lines += ["", *headed("task", "chosen on validation for", "sensitivity", "specificity", "PPV")]
     for row in operating(report, model):
         shown = (interval(row, name) for name in ("sensitivity", "specificity", "ppv"))
@@ -112,6 +123,22 @@ def card_part(report: Path, model: str) -> str:
         group = f"{row['group']}: {row['value']}"
         lines.append(line(row["task"], group, row["n"], row["positive"], told))
     return "\n".join(lines) + "\n"
+
+
+def calibration_plot(report: Path, model: str, path: Path) -> None:
+    """Predicted and observed shares of each task, as they are after scaling."""
+    rows = [r for r in rows_of(report, "calibration", model) if r["rows"] == "all"]
+    scaled = [row for row in rows if row["scaled"] != "as given"]
+    tasks = list(dict.fromkeys(row["task"] for row in scaled))
+    figure = Figure(figsize=(3.0 * len(tasks), 3.2), layout="constrained")
+    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        points = [row for row in scaled if row["task"] == task]
+        names = ("predicted", "observed", "low", "high")
+        x, y, low, high = (np.array([float(row[name]) for row in points]) for name in names)
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        axes.errorbar(x, y, [y - low, high - y], fmt="o-", color="#1f5a96", markersize=4, capsize=2)
+        axes.set(title=task, xlim=(0, 1), ylim=(0, 1), xlabel="predicted", ylabel="observed")
+    figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
 def headed(*cells: str) -> list[str]:
@@ -158,6 +185,7 @@ def main() -> None:
     if asked.run is not None:
         written = cohort(asked.run, asked.data, asked.test_set, by_task)
         (asked.home / COHORT).write_bytes(written)
+    calibration_plot(asked.report, asked.model, asked.home / PLOT)
     card = asked.home / "README.md"
     before, mark, _ = card.read_text(encoding="utf-8").partition(MARK)
     card.write_text(f"{before}{mark}\n\n{card_part(asked.report, asked.model)}", encoding="utf-8")
