@@ -26,6 +26,10 @@ from ecgvision.web.cohort import COHORT, cohort_bytes
 
 MARK = "<!-- figures -->"
 PLOT = "calibration.png"
+_CALIBRATED = (
+    "Calibration on the test rows: what was predicted and how often it was so, in tenths of the "
+    "pages, with"
+)
 METRICS = ("auc", "average_precision", "brier")
 DEFAULT = 0.9  # of the study's operating points
 
@@ -109,8 +113,7 @@ def card_part(report: Path, model: str) -> str:
         "",
         f"![How often each task was there, by the tenth of its predicted probability]({PLOT})",
         "",
-        "Calibration on the test rows: what was predicted and how often it was so, in tenths of the "
-        "pages, with",
+        _CALIBRATED,
         "95 % intervals after Wilson; after the temperature that was fitted on validation.",
     ]
     lines += ["", *headed("task", "chosen on validation for", "sensitivity", "specificity", "PPV")]
