@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from training_data import TINY, tiny_dataset
+from training_data import TINY_RECORDINGS, tiny_dataset
 
 from ecgvision.dataset.predictions import read_predictions
 from ecgvision.dataset.store import Dataset
@@ -27,19 +27,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EPOCHS = 30
 RECIPE = "multi-1d"
-# A network of which an epoch takes a blink.
-SMALL = (
-    *TINY,
-    "model.backbone=resnet1d",
-    "model.fs_hz=100",
-    "model.width=4",
-    "model.lead_width=4",
-    "model.depth=1",
-    "training.learning_rate=1e-3",
-)
 # Dropout and augmentation draw by chance; averaging and early stopping have memories of their own.
 SETTINGS = (
-    *SMALL,
+    *TINY_RECORDINGS,
     f"training.epochs={EPOCHS}",
     "training.swa_share=0.9",
     f"training.patience={EPOCHS}",
@@ -102,7 +92,7 @@ def test_a_training_that_ended_but_was_not_written_is_not_trained_on(
     tiny: Dataset, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    short = load_recipe(RECIPE, (*SMALL, "training.epochs=3"))
+    short = load_recipe(RECIPE, (*TINY_RECORDINGS, "training.epochs=3"))
     train_run(short, tiny, run)
     weights = (run / "weights.safetensors").read_bytes()
     told = json.loads((run / "run.json").read_text())
@@ -115,7 +105,7 @@ def test_a_training_that_ended_but_was_not_written_is_not_trained_on(
 
 def test_a_torn_checkpoint_is_told(tiny: Dataset, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    short = load_recipe(RECIPE, (*SMALL, "training.epochs=1"))
+    short = load_recipe(RECIPE, (*TINY_RECORDINGS, "training.epochs=1"))
     train_run(short, tiny, run)
     told = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**told, "status": "running"}))
@@ -127,7 +117,7 @@ def test_a_torn_checkpoint_is_told(tiny: Dataset, tmp_path: Path) -> None:
 
 def test_two_processes_train_one_network(tiny: Dataset, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    settings = (*SMALL, "training.epochs=4", "training.batch=4")
+    settings = (*TINY_RECORDINGS, "training.epochs=4", "training.batch=4")
     two = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
     done = subprocess.run(
         command(tiny.folder, run, *settings, *two),

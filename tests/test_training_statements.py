@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from torch.nn import functional
-from training_data import TINY, tiny_dataset
+from training_data import TINY_RECORDINGS, tiny_dataset
 
 from ecgvision.dataset.predictions import read_predictions
 from ecgvision.dataset.store import Dataset
@@ -22,17 +22,7 @@ from ecgvision.training.run import train_run
 from ecgvision.training.statements import frequent_words, statements_of, word_targets
 
 NAN = float("nan")
-SMALL = (
-    *TINY,
-    "model.backbone=resnet1d",
-    "model.fs_hz=100",
-    "model.width=4",
-    "model.lead_width=4",
-    "model.depth=1",
-    "model.dropout=0.2",
-    "training.learning_rate=1e-3",
-    "training.epochs=2",
-)
+SMALL = (*TINY_RECORDINGS, "model.dropout=0.2", "training.epochs=2")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,16 @@ TINY = (
     "training.warmup_steps=2",
     "training.workers=0",
 )
+# A network of whole recordings, of which an epoch takes a blink.
+TINY_RECORDINGS = (
+    *TINY,
+    "model.backbone=resnet1d",
+    "model.fs_hz=100",
+    "model.width=4",
+    "model.lead_width=4",
+    "model.depth=1",
+    "training.learning_rate=1e-3",
+)
 
 
 def tiny_rows(count: int, seed: int = 0) -> pd.DataFrame:

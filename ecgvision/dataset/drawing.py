@@ -15,6 +15,7 @@ from ecgvision.conversion import PageOptions, SignalOptions, convert_each
 from ecgvision.dataset.drawing_direct import direct_image
 from ecgvision.dataset.drawing_style import page_pdf, page_style
 from ecgvision.dataset.images import IMAGE_PX, check_image_px, network_image
+from ecgvision.dataset.loading import PageSignals
 from ecgvision.errors import PageError, UsageError
 from ecgvision.normalise import ImageOptions
 from ecgvision.plugins import Format, load_formats
@@ -144,8 +145,8 @@ def _drawn(record: str, ecg: Ecg, chosen: Format, options: DrawOptions) -> Drawn
     if result.recording is not None:
         own = np.full((len(LEADS), options.samples), np.nan, np.float32)
         if result.refusal is None:
-            seen = result.recording.signal_mv[:, : options.samples]
-            own[:, : seen.shape[1]] = seen
+            read = PageSignals(result.recording.signal_mv, options.fs_hz)
+            own = read.fitted(options.samples)
     image = network_image(result.image.pixels, *options.image_px)
     return Drawn(format_id, image, own, scan, withheld=result.refusal)
 

@@ -41,7 +41,7 @@ class PageSignals:
 
     def fitted(self, samples: int) -> NDArray[np.float32]:
         """(12, samples): its first samples, and NaN where it ends before."""
-        fitted = np.full((len(LEADS), samples), np.nan, np.float32)
+        fitted = np.full((len(self.signal_mv), samples), np.nan, np.float32)
         count = min(samples, self.signal_mv.shape[1])
         fitted[:, :count] = self.signal_mv[:, :count]
         return fitted

@@ -30,10 +30,15 @@ class Asked(nn.Module):
         super().__init__()
         self.net = net
         self._fs_hz = recordings.fs_hz if recordings else None
-        self._samples = round(recordings.crop_s * net.settings.fs_hz) if recordings else 0
+        self._samples = crop_samples(net, recordings.crop_s) if recordings else 0
 
     def forward(self, x: Tensor, clinical: Tensor | None = None) -> dict[str, Tensor]:
         return mean_logits(self.net, at_its_rate(self.net, x, self._fs_hz), clinical, self._samples)
+
+
+def crop_samples(net: MultiTaskNet, crop_s: float) -> int:
+    """How many samples of a recording the network sees at once; 0 for all of it."""
+    return round(crop_s * net.settings.fs_hz) if net.settings.whole_recordings else 0
 
 
 def at_its_rate(net: MultiTaskNet, x: Tensor, fs_hz: float | None) -> Tensor:

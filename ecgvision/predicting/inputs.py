@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgvision.dataset.loading import PageSignals
+
 if TYPE_CHECKING:
     from ecgvision.predicting.config import ModelConfig, SignalPart
 
@@ -77,6 +79,4 @@ def recording_input(
         # What has no share must not make the sum unknown.
         second = np.where(share > 0, signal_mv[:, after], 0)
         found = signal_mv[:, first] * (1 - share) + second * share
-    filled = np.full((len(signal_mv), due.samples), np.nan, np.float32)
-    filled[:, : found.shape[1]] = found
-    return filled
+    return PageSignals(found, due.fs_hz).fitted(due.samples)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgvision.models import MultiTaskNet
-from ecgvision.models.asked import at_its_rate, mean_logits
+from ecgvision.models.asked import at_its_rate, crop_samples, mean_logits
 from ecgvision.tasks import Task
 from ecgvision.training.data import Examples, loader
 from ecgvision.training.recipe import Recipe
@@ -22,13 +22,6 @@ _AT_A_TIME = 32
 def entered(net: MultiTaskNet, x: Tensor, fs_hz: float | None) -> Tensor:
     """A batch's `x` as the network takes it: pages at its size, recordings at its rate."""
     return at_its_rate(net, x, fs_hz) if net.signal else net.pages(x)
-
-
-def crop_samples(net: MultiTaskNet, recipe: Recipe) -> int:
-    """How many samples of a recording the network sees at once; 0 for all of it."""
-    if not net.settings.whole_recordings:
-        return 0
-    return round(recipe.training.augment.crop_s * net.settings.fs_hz)
 
 
 def log_odds(task: Task, logits: Tensor) -> NDArray[np.float64]:
@@ -48,7 +41,7 @@ def ask(
     net = net.to(device).eval()
     laid_out = not net.signal and recipe.training.channels_last
     layout = torch.channels_last if laid_out else torch.contiguous_format
-    crop = crop_samples(net, recipe)
+    crop = crop_samples(net, recipe.training.augment.crop_s)
     found: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in recipe.tasks}
     with torch.inference_mode():
         for batch in loader(examples, _AT_A_TIME):

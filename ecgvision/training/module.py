@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecgvision.models import MultiTaskNet
-from ecgvision.models.asked import mean_logits
+from ecgvision.models.asked import crop_samples, mean_logits
 from ecgvision.tasks import Task
-from ecgvision.training.asking import crop_samples, entered, log_odds
+from ecgvision.training.asking import entered, log_odds
 from ecgvision.training.augment import mixed, varied_pages, varied_signals
 from ecgvision.training.data import Batch, EpochOrder, Examples, loader
 from ecgvision.training.recipe import Recipe
@@ -173,9 +173,8 @@ class MultiTaskModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         x = self._laid_out(entered(self.net, batch["x"], self._fs_hz))
-        logits = mean_logits(
-            self.net, x, batch.get("clinical"), crop_samples(self.net, self.recipe)
-        )
+        crop = crop_samples(self.net, self.recipe.training.augment.crop_s)
+        logits = mean_logits(self.net, x, batch.get("clinical"), crop)
         self._add("validation", *task_losses(logits, batch["targets"]))
         scores = {t.name: log_odds(t, logits[t.name]) for t in self.recipe.tasks}
         # Places count within this process's part.
