@@ -435,6 +435,7 @@ def test_what_cannot_be_measured_is_said(make_data: MakeData, scar: list[float],
     assert str(metric(found, "auc", rows="all")["note"]).startswith(told)
     html = page(found).decode()
     assert told in html
+    assert "interval by nan" not in html
     assert found.selections == ("all",)
 
 

@@ -161,7 +161,9 @@ class _Views:
             f"{self.selection(name)}: {_counted(row)}"
             for name, row in zip(selections, counts, strict=True)
         ]
-        methods = sorted({str(row["method"]) for row in rows.values() if row["method"]})
+        # Where there are too few cases there is no interval, and so no method.
+        named = (row["method"] for row in rows.values())
+        methods = sorted({one for one in named if isinstance(one, str) and one})
         kind = "Mean AUC of the classes" if macro else "AUC"
         how = f"{kind}, 95 % interval by {_methods(methods)}; bars run from {start:g} to 1."
         return Sheet(f"{title}. {how}", tuple(columns), tuple(lines))
