@@ -145,6 +145,8 @@ def test_a_link_or_a_folder_is_no_picture(make_run: MakeRun, shown: Path, tmp_pa
         ("[more](../docs/train.md#start)", r"found '\.\./docs/train\.md'"),
         ("[more][1]\n\n[1]: notes.md", r"found 'notes\.md'"),
         ("| a |\n|---|\n| [more](a.md) |", r"found 'a\.md'"),
+        # A cell ends at its line, though code would go on.
+        ("| a | b | c |\n|---|---|---|\n| `x | [more](a.md) | y` |", r"found 'a\.md'"),
         ('<img alt="x" src="roc.png">', r"found 'roc\.png'"),
         ('Text <a href="/srv/x">x</a>', "found '/srv/x'"),
         ('<picture><source srcset="dark.png 2x"></picture>', r"found 'dark\.png'"),
