@@ -261,6 +261,16 @@ def add_bends(y, bands, pull, lines, line):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def bends_cost(y):  # type: ignore[no-untyped-def]
+    """What `add_bends` returns."""
+    cost = 0.0
+    for j in range(len(y) - 2):
+        bend = float(NODES_PER_PX**2) * (y[j] - 2 * y[j + 1] + y[j + 2])
+        cost += 0.5 * _SMOOTH * np.log(1 + (bend / _BEND) ** 2)
+    return cost
+
+
+@compiled
 def pen_ends(y, whole, share, drop, ends, touch):  # type: ignore[no-untyped-def]
     """Where the pen's ink begins and ends at each node into `ends`, (2, nodes).
 

@@ -178,7 +178,7 @@ def _lists(  # type: ignore[no-untyped-def]
             size += max(0, (high - 1) // _COARSE_PX - low // _COARSE_PX + 1)
     first = np.zeros(columns * blocks + 1, np.int64)
     shape, ink = np.empty(size, np.int64), np.empty(size)
-    drawn, below = np.empty(height), np.empty(height + 1)
+    drawn, below = np.empty(height), np.empty(height)
     counts = np.empty(blocks, np.int64)
     shape_of, ink_of = np.empty((blocks, shapes), np.int64), np.empty((blocks, shapes))
     filled = 0
