@@ -41,6 +41,9 @@ _OTHER_PRINT = 20.0
 # Once all places have been looked at, their lines are tried in each other so often.
 _ROUNDS = 2
 
+# A place with its cost that was given the lines of another place with its cost.
+_Attempt = tuple[int, float, int, float]
+
 
 def fitted_crossings(
     dark: NDArray[np.float32],
@@ -70,10 +73,11 @@ def _solved(places: Sequence[Place], px_per_mm: float) -> list[Place]:
     """
     found = [place.as_it_is().tried(place.start) for place in places]
     done: list[int] = []
+    failed: set[_Attempt] = set()
     for at in _by_cost(found):
         place = found[at]
         if not place.explained:
-            place = _like_others(place, [found[other] for other in done])
+            place = found[at] = _like_others(found, at, done, failed)
         if not place.explained:
             place = _guessed(place, px_per_mm)
         found[at] = _exchanged(place)
@@ -81,7 +85,7 @@ def _solved(places: Sequence[Place], px_per_mm: float) -> list[Place]:
     for _ in range(_ROUNDS):
         before = [place.cost for place in found]
         for at in _by_cost(found):
-            better = _like_others(found[at], found)
+            better = _like_others(found, at, done, failed)
             if better is not found[at]:
                 found[at] = _exchanged(better)
         if [place.cost for place in found] == before:
@@ -93,19 +97,34 @@ def _by_cost(places: Sequence[Place]) -> list[int]:
     return sorted(range(len(places)), key=lambda at: places[at].cost_per_ink)
 
 
-def _like_others(place: Place, others: Sequence[Place]) -> Place:
-    """The place with lines like those of places of the same rows that are explained better."""
+def _like_others(
+    found: Sequence[Place], at: int, others: Sequence[int], failed: set[_Attempt]
+) -> Place:
+    """A place with lines like those of `others` of the same rows that are explained better.
+
+    What did not pay is added to `failed`, and not tried again.
+    """
+    place = found[at]
     models = [
         other
-        for other in others
-        if other.moving == place.moving and other.cost_per_ink * _CLEARLY < place.cost_per_ink
+        for other in sorted(others)
+        if found[other].moving == place.moving
+        and found[other].cost_per_ink * _CLEARLY < place.cost_per_ink
     ]
-    for model in sorted(models, key=lambda one: one.cost_per_ink)[:_MODELS]:
+    for other in sorted(models, key=lambda one: found[one].cost_per_ink)[:_MODELS]:
+        model = found[other]
+        # A place's lines are known by their cost: it falls whenever they change.
+        attempt = (at, place.cost, other, model.cost)
+        if attempt in failed:
+            continue
         moved = [
             _moved(model.start, place.start, shift)
             for shift in range(-_SHIFT, _SHIFT + 1, _SHIFT_STEP)
         ]
-        place = place.tried(min(moved, key=place.glance))
+        better = place.tried(min(moved, key=place.glance))
+        if better is place:
+            failed.add(attempt)
+        place = better
     return place
 
 

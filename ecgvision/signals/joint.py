@@ -72,7 +72,7 @@ def equations(  # type: ignore[no-untyped-def]
     last = np.full(height, -1, np.int64)
     chain = np.empty((edges * (2 * math.ceil(_REACH * sigma) + 2), 2), np.int64)
     value = np.empty(len(chain))
-    work = np.zeros(rows * nodes), np.zeros(rows * nodes, np.bool_), np.empty(rows)
+    work = np.zeros(rows * nodes), np.zeros(rows * nodes, np.bool_)
     used = np.empty(rows * nodes, np.int64), np.empty(rows * nodes)
     for i in range(columns):
         middle = i * NODES_PER_PX + NODES_PER_PX // 2
@@ -225,31 +225,27 @@ def _add_pixels(  # type: ignore[no-untyped-def]
     is 0 and the second False before and after.
     """
     rows, width = len(drawn), bands.shape[1]
-    (slope, is_used, others), (nodes, slopes) = work, used
+    (slope, is_used), (nodes, slopes) = work, used
     flat = bands.reshape(-1)
     for p in range(first, stop, every):
         link = last[p]
         if link < 0:
             continue
-        # What all lines but one leave white: those before it times those after it.
-        left = 1.0 - rest[p, i]
-        for r in range(rows):
-            others[r] = left
-            left *= 1.0 - drawn[r, p]
-        left = 1.0
-        for r in range(rows - 1, -1, -1):
-            others[r] *= left
-            left *= 1.0 - drawn[r, p]
-        count = 0
+        count, of, free = 0, -1, 0.0
         while link >= 0:
             e, curve = chain[link, 0], value[link]
             link = chain[link, 1]
-            free = others[line[e]]
+            if line[e] != of:  # the ends of one line follow each other
+                of, free = line[e], 1.0 - rest[p, i]
+                for r in range(rows):
+                    if r != of:
+                        free *= 1.0 - drawn[r, p]
             if free < 1e-3:
                 continue
+            curve *= free
             for side in range(2):
                 a = at[e, side]
-                slope[a] += curve * free * part[e, side]
+                slope[a] += curve * part[e, side]
                 if not is_used[a]:
                     is_used[a], nodes[count] = True, a
                     count += 1
