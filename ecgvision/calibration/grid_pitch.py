@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ecgvision.grid import darkest_channel, find_grid
-from ecgvision.media.views import own_pixels
+from ecgvision.media.views import one_channel
 from ecgvision.strokes import sorted_strokes
 from ecgvision.types import Page, Stroke
 
@@ -127,7 +127,7 @@ def _of_pixels(page: Page, ink: Pixels) -> GridPitch | None:
     scale = page.px_per_mm
     if scale < _LEAST_PX_PER_MM:
         return None
-    lines = _lines(own_pixels(page), ink)
+    lines = _lines(one_channel(page, darkest_channel), ink)
     seen = find_grid(cv2.bitwise_not(lines), scale)
     if seen is None:
         return None
@@ -141,8 +141,10 @@ def _of_pixels(page: Page, ink: Pixels) -> GridPitch | None:
 
 
 def _lines(pixels: Pixels, ink: Pixels) -> Pixels:
-    """(H, W) ``uint8``: how dark the page is away from its ink, where it is darkest `_DARKEST`."""
-    pixels = darkest_channel(pixels)
+    """(H, W) ``uint8``: how dark the page is away from its ink, where it is darkest `_DARKEST`.
+
+    `pixels` are each pixel's darkest channel.
+    """
     height, width = (min(a, b) for a, b in zip(pixels.shape, ink.shape, strict=True))
     dark = cv2.min(cv2.bitwise_not(pixels[:height, :width]), np.array([_DARKEST], np.float64))
     paper = cv2.threshold(ink[:height, :width], 250, 255, cv2.THRESH_BINARY)[1]

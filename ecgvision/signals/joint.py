@@ -238,8 +238,7 @@ def _add_pixels(  # type: ignore[no-untyped-def]
             if line[e] != of:  # the ends of one line follow each other
                 of, free = line[e], 1.0 - rest[p, i]
                 for r in range(rows):
-                    if r != of:
-                        free *= 1.0 - drawn[r, p]
+                    free *= 1.0 if r == of else 1.0 - drawn[r, p]
             if free < 1e-3:
                 continue
             curve *= free
