@@ -208,18 +208,24 @@ def _equations(  # type: ignore[no-untyped-def]
                 slopes[side, first] += slope * (1 - share[k])
                 slopes[side, second] += slope * share[k]
         misfit[i, 0], misfit[i, 1] = stood[i, 0] - drawn_above, stood[i, 1] - drawn_below
-        count = min(width + 1, nodes - low)
         for side in range(2):
+            count = min(width + 1, nodes - low)
             if not seen[i, side]:
                 continue
             off = misfit[i, side]
             trust = 1 / (_END_PX**2 * (1 + (off / _ODD_PX) ** 2))
-            for a in range(count):
-                if slopes[side, a] == 0.0:
-                    continue
-                pull[low + a] += trust * off * slopes[side, a]
-                for b in range(a, count):
-                    bands[low + a, b - a] += trust * slopes[side, a] * slopes[side, b]
+            own = slopes[side]
+            first = 0
+            while first < count and own[first] == 0.0:
+                first += 1
+            while count > first and own[count - 1] == 0.0:
+                count -= 1
+            for a in range(first, count):
+                steep = trust * own[a]
+                pull[low + a] += off * steep
+                row = bands[low + a]
+                for b in range(count - a):
+                    row[b] += steep * own[a + b]
     _hold(y, held, way, bands, pull)
     add_bends(y, bands, pull, 1, 0)
     return pull
