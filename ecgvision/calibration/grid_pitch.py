@@ -170,10 +170,11 @@ def _band_powers(lines: Pixels, pitch_px: float) -> Floats:
     bands = np.array_split(lines, min(count, height), axis=0)
     sums = np.concatenate([cv2.reduce(b, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for b in bands])
     level = cv2.blur(sums, (2 * round(5 * pitch_px) + 1, 1))
-    power: Floats = np.abs(np.fft.rfft((sums - level) * np.hanning(width), _FFT_SIZE, axis=1)) ** 2
-    total = power.sum(axis=1)
-    shapes: Floats = power[total > 0] / total[total > 0, None]
-    return shapes
+    waves = np.fft.rfft((sums - level) * np.hanning(width), _FFT_SIZE, axis=1)
+    power: Floats = waves.real**2 + waves.imag**2
+    total = power.sum(axis=1, keepdims=True)
+    power /= np.where(total > 0, total, 1.0)
+    return power if total.all() else power[total[:, 0] > 0]
 
 
 def _peak_px(power: Floats, pitch_px: float) -> float | None:
