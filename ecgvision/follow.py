@@ -245,17 +245,21 @@ def _disputed(
 
 def _stretches(part: Bools, touching: Bools | None, least_px: float) -> Iterator[tuple[int, int]]:
     """First and last column of each large piece of `part`, if it touches `touching`."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        part.astype(np.uint8), connectivity=8
-    )
-    large = stats[:, cv2.CC_STAT_AREA] >= least_px
-    large[0] = False
-    if touching is not None and large.any():
-        near = np.zeros(count, bool)
-        near[np.unique(labels[part & touching])] = True
-        large &= near
-    for left, width in stats[large][:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH]]:
-        yield int(left), int(left + width)
+    near = part if touching is None else part & touching
+    in_column = np.count_nonzero(part, axis=0)
+    # A piece ends where a column has nothing: most stretches between such are soon left out.
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (in_column > 0).astype(np.int8), [0]])))
+    for start, stop in zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True):
+        if in_column[start:stop].sum() < least_px or not near[:, start:stop].any():
+            continue
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(
+            part[:, start:stop].astype(np.uint8), connectivity=8
+        )
+        large = stats[:, cv2.CC_STAT_AREA] >= least_px
+        for piece in np.unique(labels[near[:, start:stop]]):
+            if large[piece]:
+                left = start + int(stats[piece, cv2.CC_STAT_LEFT])
+                yield left, left + int(stats[piece, cv2.CC_STAT_WIDTH])
 
 
 def _flat_lines(

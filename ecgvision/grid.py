@@ -8,6 +8,7 @@ resampling, where exact colours do not. Only a grid as dark as the ink is told b
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ _LINE_SHARE = 0.25
 _BEND_PX = 0.1
 _MANY_SPECKS = 100
 _SPECK_MM = 1.5
+_ROWS_AT_ONCE = 64
 
 
 def ink_of_page(page: Page) -> Pixels:
@@ -114,11 +116,23 @@ def ink_of_pixels(pixels: Pixels, px_per_mm: float) -> Pixels:
 
 def brightest_channel(pixels: Pixels) -> Pixels:
     """(H, W): each pixel's brightest channel, in which coloured grids fade and ink does not."""
+    return _of_channels(pixels, cv2.max)
+
+
+def _of_channels(pixels: Pixels, pick: Callable[..., Pixels]) -> Pixels:
+    """(H, W): one of each pixel's channels; grey pixels as they are.
+
+    A few rows at a time: channels of a whole page would not stay in the processor's cache, which
+    takes many times as long.
+    """
     if pixels.ndim == 2:
         return pixels
-    red, green, blue = cv2.split(pixels)
-    brightest: Pixels = cv2.max(cv2.max(red, green), blue)
-    return brightest
+    picked = np.empty(pixels.shape[:2], np.uint8)
+    for top in range(0, len(pixels), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        red, green, blue = cv2.split(pixels[rows])
+        pick(pick(red, green), blue, dst=picked[rows])
+    return picked
 
 
 def _darkness(bright: Pixels) -> Pixels | None:
@@ -376,11 +390,7 @@ _FFT_SIZE = 1 << 14
 
 def darkest_channel(pixels: Pixels) -> Pixels:
     """(H, W) ``uint8``: the darkest of a pixel's channels; grey pixels as they are."""
-    if pixels.ndim == 2:
-        return pixels
-    red, green, blue = cv2.split(pixels)
-    darkest: Pixels = cv2.min(cv2.min(red, green), blue)
-    return darkest
+    return _of_channels(pixels, cv2.min)
 
 
 def _spectrum(lines: Pixels) -> Floats:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgvision.runs import lower_ends, upper_ends
+from ecgvision.runs import any_between, lower_ends, upper_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +36,7 @@ def taken_out(
     """
     entered, left = entered.copy(), left.copy()
     top, bottom = np.minimum(entered, left), np.maximum(entered, left)
-    on_ink = np.array([mask[max(0, t - 1) : b + 2, first + i].any() for i, (t, b) in
-                       enumerate(zip(top, bottom, strict=True))])  # fmt: skip
+    on_ink = any_between(mask, first + np.arange(len(left)), top - 1, bottom + 2)
     for start, stop in windows:
         low, high = max(start - first, 0), min(stop - first, len(left))
         seen = np.flatnonzero(on_ink[low:high])

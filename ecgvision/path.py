@@ -101,13 +101,19 @@ def _search(band, joints, shared, taken, start, stop):  # type: ignore[no-untype
     states = np.empty((columns, 4, height), np.int8)
     before = np.full((4, height), _NEVER)
     before[_FLAT] = start
-    here = np.empty((4, height))
-    enter, aside, steep, flat = np.empty((4, height))
+    stray = _STRAY * np.abs(np.arange(height) - height // 2)
+    # Beyond the first and the last row there is nowhere to come from.
+    here, flat = np.full((4, height + 2 * FLAT_PX), np.inf), np.zeros(height + 2 * FLAT_PX)
+    steep = np.empty(height)
     for column in range(columns):
-        _costs(band, joints, shared, taken, column, enter, aside, steep, flat)
-        least = before.min()
-        _enter(before - least, enter, aside, here, states[column])
-        _leave(here, steep, flat, before, rows[column])
+        _enter(
+            before, band[column], joints[column],
+            shared[column] if len(shared) else band[column, :0],
+            taken[column] if len(taken) else band[column, :0],
+            stray, here, steep, flat, states[column],
+        )  # fmt: skip
+        _level(here, flat, before, rows[column])
+        _steep(here, steep, before, rows[column])
     state, y = 0, 0
     for s in range(4):
         for k in range(height):
@@ -123,102 +129,92 @@ def _search(band, joints, shared, taken, start, stop):  # type: ignore[no-untype
 
 
 @compiled
-def _enter(before, enter, aside, here, came):  # type: ignore[no-untyped-def]
-    """Cheapest costs to be in a column at each height into `here`, by state, and from which."""
-    height = len(enter)
-    best = before[0].copy()
-    first = np.zeros(height, np.int8)
-    for state in range(1, 4):
-        for y in range(height):
-            if before[state, y] < best[y]:
-                best[y], first[y] = before[state, y], state
-    for state in range(4):
-        begin = _LIFT if state == _LIFTED else _CHANGE
-        for y in range(height):
-            begun = best[y] + begin
-            changes = begun < before[state, y]
-            here[state, y] = begun if changes else before[state, y]
-            came[state, y] = first[y] if changes else state
-    for y in range(height):
-        here[_FLAT, y] += enter[y] + aside[y]
-        here[_UP, y] += enter[y]
-        here[_DOWN, y] += enter[y]
-        here[_LIFTED, y] += _STRAY * abs(y - height // 2) + _LIFTED_ALONG
-
-
-@compiled
-def _costs(  # type: ignore[no-untyped-def]
-    band, joints, shared, taken, column, enter, aside, steep, flat
+def _enter(  # type: ignore[no-untyped-def]
+    before, band, joint, shared, taken, stray, here, steep, flat, came
 ):
-    """What each place of a column costs: to enter it, to be flat there too, to climb or step."""
-    height = band.shape[1]
-    paper = _JOINT_RISE if joints[column] else _PAPER
+    """Cheapest costs to be in a column at each height into `here`, by state, and from which.
+
+    And what each place costs to climb or step there, into `steep` and `flat`. `here` and `flat`
+    have `FLAT_PX` places more at either end.
+    """
+    height, least = len(band), before.min()
+    paper = _JOINT_RISE if joint else _PAPER
+    is_second, has_taken = len(shared) > 0, len(taken) > 0
     for y in range(height):
-        aside[y] = _STRAY * abs(y - height // 2)
-        if not band[column, y]:
-            enter[y], steep[y], flat[y] = _PAPER, paper, paper
-            continue
-        enter[y], steep[y], flat[y] = _ALONG, _RISE, _RISE
-        if len(shared):
-            steep[y] = _LEFT_RISE
-            if shared[column, y]:
-                enter[y], steep[y] = _SHARED_ALONG, _SHARED_RISE
-        if len(taken) and taken[column, y]:
-            aside[y] = _STOLEN_ALONG
-
-
-@compiled
-def _leave(here, steep, flat, out, rows):  # type: ignore[no-untyped-def]
-    """Cheapest costs to leave a column at each height into `out`, and where it was entered."""
-    _level(here, flat, out, rows)
-    _steep(here, steep, out, rows)
+        enter, aside, up_or_down, step = _PAPER, stray[y], paper, paper
+        if band[y]:
+            enter, up_or_down, step = _ALONG, _RISE, _RISE
+            if is_second:
+                is_shared = shared[y]
+                enter = _SHARED_ALONG if is_shared else _ALONG
+                up_or_down = _SHARED_RISE if is_shared else _LEFT_RISE
+            if has_taken and taken[y]:
+                aside = _STOLEN_ALONG
+        steep[y], flat[y + FLAT_PX] = up_or_down, step
+        level, up = before[_FLAT, y] - least, before[_UP, y] - least
+        down, lifted = before[_DOWN, y] - least, before[_LIFTED, y] - least
+        best, state = level, _FLAT
+        if up < best:
+            best, state = up, _UP
+        if down < best:
+            best, state = down, _DOWN
+        if lifted < best:
+            best, state = lifted, _LIFTED
+        begun = best + _CHANGE
+        came[_FLAT, y] = state if begun < level else _FLAT
+        came[_UP, y] = state if begun < up else _UP
+        came[_DOWN, y] = state if begun < down else _DOWN
+        at = y + FLAT_PX
+        here[_FLAT, at] = min(begun, level) + (enter + aside)
+        here[_UP, at] = min(begun, up) + enter
+        here[_DOWN, at] = min(begun, down) + enter
+        begun = best + _LIFT
+        came[_LIFTED, y] = state if begun < lifted else _LIFTED
+        here[_LIFTED, at] = min(begun, lifted) + (stray[y] + _LIFTED_ALONG)
 
 
 @compiled
 def _level(here, flat, out, rows):  # type: ignore[no-untyped-def]
-    """`_leave` for ways that run flat or are lifted: from some rows above or below."""
-    height = here.shape[1]
-    for y in range(height):
-        out[_FLAT, y], rows[_FLAT, y] = here[_FLAT, y], y
-        out[_LIFTED, y], rows[_LIFTED, y] = here[_LIFTED, y], y
-    # Some rows up and down, with what lies on the way.
-    for step in range(1, FLAT_PX + 1):
-        lifted = step * _LIFTED_RISE
-        for y in range(step, height):
-            dear = here[_FLAT, y - step]
+    """Cheapest costs to leave a column at each height into `out`, and where it was entered.
+
+    Here for ways that run flat or are lifted: from some rows above or below.
+    """
+    for y in range(out.shape[1]):
+        at = y + FLAT_PX
+        cost, row, lifted, lifted_row = here[_FLAT, at], y, here[_LIFTED, at], y
+        # Some rows up and down, with what lies on the way.
+        for step in range(1, FLAT_PX + 1):
+            dear, other = here[_FLAT, at - step], here[_FLAT, at + step]
             for k in range(step):
-                dear += flat[y - k]
-            if dear < out[_FLAT, y]:
-                out[_FLAT, y], rows[_FLAT, y] = dear, y - step
-            if here[_LIFTED, y - step] + lifted < out[_LIFTED, y]:
-                out[_LIFTED, y] = here[_LIFTED, y - step] + lifted
-                rows[_LIFTED, y] = y - step
-        for y in range(height - step):
-            dear = here[_FLAT, y + step]
-            for k in range(step):
-                dear += flat[y + step - k]
-            if dear < out[_FLAT, y]:
-                out[_FLAT, y], rows[_FLAT, y] = dear, y + step
-            if here[_LIFTED, y + step] + lifted < out[_LIFTED, y]:
-                out[_LIFTED, y] = here[_LIFTED, y + step] + lifted
-                rows[_LIFTED, y] = y + step
+                dear, other = dear + flat[at - k], other + flat[at + step - k]
+            if dear < cost:
+                cost, row = dear, y - step
+            if other < cost:
+                cost, row = other, y + step
+            dear = here[_LIFTED, at - step] + step * _LIFTED_RISE
+            other = here[_LIFTED, at + step] + step * _LIFTED_RISE
+            if dear < lifted:
+                lifted, lifted_row = dear, y - step
+            if other < lifted:
+                lifted, lifted_row = other, y + step
+        out[_FLAT, y], rows[_FLAT, y] = cost, row
+        out[_LIFTED, y], rows[_LIFTED, y] = lifted, lifted_row
 
 
 @compiled
 def _steep(here, steep, out, rows):  # type: ignore[no-untyped-def]
-    """`_leave` for ways that climb or fall: from any row below or above."""
-    height = here.shape[1]
-    cost, at = _NEVER, height - 1
-    out[_UP, height - 1], rows[_UP, height - 1] = _NEVER, height - 1
-    for y in range(height - 2, -1, -1):
-        if here[_UP, y + 1] <= cost:
-            cost, at = here[_UP, y + 1], y + 1
-        cost += steep[y + 1]
-        out[_UP, y], rows[_UP, y] = cost, at
-    cost, at = _NEVER, 0
+    """As `_level`, for ways that climb or fall: from any row below or above, both in one loop."""
+    last = out.shape[1] - 1
+    up_cost, up_at, down_cost, down_at = _NEVER, last, _NEVER, 0
+    out[_UP, last], rows[_UP, last] = _NEVER, last
     out[_DOWN, 0], rows[_DOWN, 0] = _NEVER, 0
-    for y in range(1, height):
-        if here[_DOWN, y - 1] < cost:
-            cost, at = here[_DOWN, y - 1], y - 1
-        cost += steep[y]
-        out[_DOWN, y], rows[_DOWN, y] = cost, at
+    for y in range(1, last + 1):
+        if here[_DOWN, y - 1 + FLAT_PX] < down_cost:
+            down_cost, down_at = here[_DOWN, y - 1 + FLAT_PX], y - 1
+        down_cost += steep[y]
+        out[_DOWN, y], rows[_DOWN, y] = down_cost, down_at
+        mirrored = last - y
+        if here[_UP, mirrored + 1 + FLAT_PX] <= up_cost:
+            up_cost, up_at = here[_UP, mirrored + 1 + FLAT_PX], mirrored + 1
+        up_cost += steep[mirrored + 1]
+        out[_UP, mirrored], rows[_UP, mirrored] = up_cost, up_at

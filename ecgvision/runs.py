@@ -59,6 +59,17 @@ def ink_between(
     return found
 
 
+def any_between(ink: Bools, columns: Ints, first: Ints, stop: Ints) -> Bools:
+    """Whether there is ink from `first` to before `stop` in each column.
+
+    >>> ink = np.array([[0, 1], [1, 0]], bool)
+    >>> any_between(ink, np.arange(2), np.array([-1, 0]), np.array([1, 9])).tolist()
+    [False, True]
+    """
+    found: Bools = _any_between(ink, columns, first, stop)
+    return found
+
+
 def painted(shape: tuple[int, int], first: Ints, last: Ints) -> Bools:
     """(H, n) bool: column i is True from row `first[i]` to `last[i]`, as far as it has them.
 
@@ -75,6 +86,17 @@ def _paint(image, first, last):  # type: ignore[no-untyped-def]
     for x in range(image.shape[1]):
         for y in range(max(first[x], 0), min(last[x] + 1, image.shape[0])):
             image[y, x] = True
+
+
+@compiled
+def _any_between(ink, columns, first, stop):  # type: ignore[no-untyped-def]
+    found = np.zeros(len(columns), np.bool_)
+    for i in range(len(columns)):
+        for y in range(max(first[i], 0), min(stop[i], ink.shape[0])):
+            if ink[y, columns[i]]:
+                found[i] = True
+                break
+    return found
 
 
 @compiled

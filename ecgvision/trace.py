@@ -173,8 +173,12 @@ def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
     owned = _own_ink(mask, ways, layout, small_scale)
     traces = {}
     for row, way, own in zip(layout.rows, ways, owned, strict=True):
+        near = cv2.dilate(own.view(np.uint8), np.ones((3, 3), np.uint8))
+        seen: Bools = np.any(own, axis=0)
         for lead_box in row:
-            traces[id(lead_box)] = _lead_from_ink(lead_box, ink, scale, own, small_scale, way)
+            traces[id(lead_box)] = _lead_from_ink(
+                lead_box, ink, scale, near, small_scale, seen, way
+            )
     return tuple(traces[id(b)] for b in layout.boxes)
 
 
@@ -279,10 +283,8 @@ def _own_ink(mask: Bools, ways: Sequence[Way], layout: Layout, px_per_mm: float)
     for index in range(len(ways)):
         mine = (distance[index] <= nearest) & np.isfinite(nearest) & ~keep_out
         mine &= ~astray[index, x]
-        own = np.zeros(mask.shape, np.uint8)
-        own[y[mine], x[mine]] = 1
-        seeds = mine & (distance[index] <= 1)
-        owned.append(_hanging_together(own, y[seeds], x[seeds], px_per_mm))
+        seeds = distance[index, mine] <= 1
+        owned.append(_hanging_together(mask.shape, y[mine], x[mine], seeds))
     return owned
 
 
@@ -299,39 +301,60 @@ def _in_clear(
 
 
 def _hanging_together(
-    own: Pixels, seed_y: NDArray[np.int64], seed_x: NDArray[np.int64], px_per_mm: float
+    shape: tuple[int, ...], y: NDArray[np.int64], x: NDArray[np.int64], seeds: Bools
 ) -> Bools:
-    """The parts of `own` that touch a seed, over gaps of up to a third of a millimetre."""
+    """Of the pixels (y, x) those that hang together with one of `seeds`, over gaps of two pixels.
+
+    As a mask of the page.
+    """
+    result = np.zeros(shape, bool)
+    if not seeds.any():
+        return result
+    # Only the part of the page with such pixels is looked at.
+    down, across = y - (y.min() - 1), x - (x.min() - 1)
+    own = np.zeros((int(down.max()) + 2, int(across.max()) + 2), np.uint8)
+    own[down, across] = 1
     bridged = cv2.dilate(own, np.ones((3, 3), np.uint8))
-    _, labels = cv2.connectedComponents(bridged, connectivity=8)
-    wanted = np.zeros(int(labels.max()) + 1, bool)
-    wanted[labels[seed_y, seed_x]] = True
-    wanted[0] = False
-    result: Bools = wanted[labels] & (own > 0)
+    count, labels = cv2.connectedComponents(bridged, connectivity=8)
+    piece = labels[down, across]
+    wanted = np.zeros(count, bool)
+    wanted[piece[seeds]] = True
+    kept = wanted[piece]
+    result[y[kept], x[kept]] = True
     return result
 
 
 def _lead_from_ink(
-    lead_box: LeadBox, ink: Pixels, scale: float, own: Bools, small_scale: float, way: Way
+    lead_box: LeadBox,
+    ink: Pixels,
+    scale: float,
+    near: Pixels,
+    small_scale: float,
+    seen: Bools,
+    way: Way,
 ) -> LeadTrace:
-    """One lead's own ink, cut from the page at full resolution, and its sampled line."""
+    """One lead's own ink, cut from the page at full resolution, and its sampled line.
+
+    `near` is 1 where the row's own ink is, or beside it, `seen` tells the columns that have some.
+    """
     box = lead_box.box
     left = max(0, round(box.left_mm * scale))
     right = min(ink.shape[1], round(box.right_mm * scale))
     top = max(0, round((lead_box.baseline_mm - BAND_MM) * scale))
     bottom = min(ink.shape[0], round((lead_box.baseline_mm + BAND_MM) * scale))
     ratio = small_scale / scale
-    wide = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8))
-    rows = np.minimum((np.arange(top, bottom) * ratio).astype(int), own.shape[0] - 1)
-    columns = np.minimum((np.arange(left, right) * ratio).astype(int), own.shape[1] - 1)
-    mine = wide[np.ix_(rows, columns)] > 0
-    cut = np.where(mine, ink[top:bottom, left:right], 255).astype(np.uint8)
+    rows = np.minimum((np.arange(top, bottom) * ratio).astype(int), near.shape[0] - 1)
+    columns = np.minimum((np.arange(left, right) * ratio).astype(int), near.shape[1] - 1)
+    low, high = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+    # White where the ink is not the row's: by columns first, as coarse rows are few.
+    paper = np.uint8(255) * (1 - near[low:high][:, columns])
+    cut = np.maximum(ink[top:bottom, left:right], paper[rows - low])
     ink_box = Box(left / scale, top / scale, right / scale, bottom / scale)
-    y_mm = _sampled_way(lead_box, own, small_scale, way)
+    y_mm = _sampled_way(lead_box, seen, small_scale, way)
     return LeadTrace(lead_box, y_mm, ink=cut, ink_box=ink_box)
 
 
-def _sampled_way(lead_box: LeadBox, own: Bools, px_per_mm: float, way: Way) -> Floats:
+def _sampled_way(lead_box: LeadBox, seen: Bools, px_per_mm: float, way: Way) -> Floats:
     """The way's middle, or its far end where it climbs, at each sample; NaN off the ink."""
     x = _samples(lead_box)
     column = np.round(x * px_per_mm - 0.5).astype(int) - way.first
@@ -341,7 +364,6 @@ def _sampled_way(lead_box: LeadBox, own: Bools, px_per_mm: float, way: Way) -> F
     top, bottom = way.top[at], way.bottom[at]
     far = np.where(np.abs(top - level) > np.abs(bottom - level), top, bottom)
     middle = np.where(bottom - top > 3, far, (top + bottom) / 2)
-    page_column = np.clip(at + way.first, 0, own.shape[1] - 1)
+    page_column = np.clip(at + way.first, 0, len(seen) - 1)
     # A sample counts as seen when the row has ink of its own in that column.
-    seen = own[:, page_column].any(axis=0) & inside
-    return np.where(seen, (middle + 0.5) / px_per_mm, np.nan)
+    return np.where(seen[page_column] & inside, (middle + 0.5) / px_per_mm, np.nan)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecgvision.signals.fit import NODES_PER_PX, rim_of
-from ecgvision.signals.joint import cost_alone, draw, equations
+from ecgvision.signals.joint import cost_alone, cost_of, draw, equations
 from ecgvision.signals.pen import Pen
 
 PEN = Pen(3.6, 1.0, 0.6)
@@ -37,6 +37,8 @@ def solved(
     held = np.zeros(nodes, bool)
     alone = cost_alone(seen, rest, every)
     cost = equations(seen, rest, alone, every, y_px, held, PEN.sharp_px, *RIM.numbers, bands, pull)
+    by_itself = cost_of(seen, rest, alone, every, y_px, PEN.sharp_px, *RIM.numbers)
+    assert by_itself == pytest.approx(cost, rel=1e-12)
     return cost, pull.reshape(nodes, rows).T
 
 

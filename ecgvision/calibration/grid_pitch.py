@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ecgvision.grid import darkest_channel, find_grid
-from ecgvision.media.views import own_pixels
+from ecgvision.media.views import one_channel
 from ecgvision.strokes import sorted_strokes
 from ecgvision.types import Page, Stroke
 
@@ -127,7 +127,7 @@ def _of_pixels(page: Page, ink: Pixels) -> GridPitch | None:
     scale = page.px_per_mm
     if scale < _LEAST_PX_PER_MM:
         return None
-    lines = _lines(own_pixels(page), ink)
+    lines = _lines(one_channel(page, darkest_channel), ink)
     seen = find_grid(cv2.bitwise_not(lines), scale)
     if seen is None:
         return None
@@ -141,8 +141,10 @@ def _of_pixels(page: Page, ink: Pixels) -> GridPitch | None:
 
 
 def _lines(pixels: Pixels, ink: Pixels) -> Pixels:
-    """(H, W) ``uint8``: how dark the page is away from its ink, where it is darkest `_DARKEST`."""
-    pixels = darkest_channel(pixels)
+    """(H, W) ``uint8``: how dark the page is away from its ink, where it is darkest `_DARKEST`.
+
+    `pixels` are each pixel's darkest channel.
+    """
     height, width = (min(a, b) for a, b in zip(pixels.shape, ink.shape, strict=True))
     dark = cv2.min(cv2.bitwise_not(pixels[:height, :width]), np.array([_DARKEST], np.float64))
     paper = cv2.threshold(ink[:height, :width], 250, 255, cv2.THRESH_BINARY)[1]
@@ -168,10 +170,11 @@ def _band_powers(lines: Pixels, pitch_px: float) -> Floats:
     bands = np.array_split(lines, min(count, height), axis=0)
     sums = np.concatenate([cv2.reduce(b, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for b in bands])
     level = cv2.blur(sums, (2 * round(5 * pitch_px) + 1, 1))
-    power: Floats = np.abs(np.fft.rfft((sums - level) * np.hanning(width), _FFT_SIZE, axis=1)) ** 2
-    total = power.sum(axis=1)
-    shapes: Floats = power[total > 0] / total[total > 0, None]
-    return shapes
+    waves = np.fft.rfft((sums - level) * np.hanning(width), _FFT_SIZE, axis=1)
+    power: Floats = waves.real**2 + waves.imag**2
+    total = power.sum(axis=1, keepdims=True)
+    power /= np.where(total > 0, total, 1.0)
+    return power if total.all() else power[total[:, 0] > 0]
 
 
 def _peak_px(power: Floats, pitch_px: float) -> float | None:

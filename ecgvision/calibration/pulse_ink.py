@@ -116,17 +116,18 @@ def ink_pulse_in(
 def _edges(dark: Floats, px_per_mm: float) -> list[_Edge]:
     """Runs of ink that stand upright, columns that touch put together."""
     edges: list[_Edge] = []
-    for x in range(dark.shape[1]):
-        for start, stop in _runs(dark[:, x] >= _DARK):
-            if stop - start < _LEAST_HEIGHT_MM * px_per_mm:
-                continue
-            last = next((e for e in edges if e.right >= x - 1 and _alike(e, start, stop)), None)
-            if last is None:
-                edges.append(_Edge(x, x, start, stop))
-            else:
-                edges[edges.index(last)] = _Edge(
-                    last.left, x, min(last.top, start), max(last.bottom, stop)
-                )
+    step = np.diff((dark.T >= _DARK).astype(np.int8), prepend=0, append=0)
+    (columns, starts), (_, stops) = np.nonzero(step == 1), np.nonzero(step == -1)
+    high = stops - starts >= _LEAST_HEIGHT_MM * px_per_mm
+    runs = (ends[high].tolist() for ends in (columns, starts, stops))
+    for x, start, stop in zip(*runs, strict=True):
+        last = next((e for e in edges if e.right >= x - 1 and _alike(e, start, stop)), None)
+        if last is None:
+            edges.append(_Edge(x, x, start, stop))
+        else:
+            edges[edges.index(last)] = _Edge(
+                last.left, x, min(last.top, start), max(last.bottom, stop)
+            )
     return [e for e in edges if e.right - e.left + 1 <= _THICK_MM * px_per_mm]
 
 

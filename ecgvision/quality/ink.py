@@ -64,9 +64,8 @@ def cut_peaks(
     if not read:
         return ()
     rest = _unexplained(ink, px_per_mm, read, layout)
-    count, _, boxes, _ = cv2.connectedComponentsWithStats(rest.astype(np.uint8), connectivity=8)
     found = []
-    for left, top, width, height, _ in boxes[1:count] / px_per_mm:
+    for left, top, width, height in _boxes(rest) / px_per_mm:
         # The part that the width of the explained line hides belongs to the tip, too.
         if height < _LEAST_MM - _EXPLAINED_MM / 2 or width > _WIDEST_MM or width > height:
             continue
@@ -75,6 +74,17 @@ def cut_peaks(
         if best is not None and best.missed_mm >= _LEAST_MM:
             found.append(best)
     return tuple(found)
+
+
+def _boxes(part: Bools) -> NDArray[np.int64]:
+    """(k, 4): left, top, width and height of each piece, from the top of the page down.
+
+    By their outlines: to label all pixels of a page takes many times as long.
+    """
+    outlines, tree = cv2.findContours(part.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outer = [line for at, line in enumerate(outlines) if tree[0, at, 3] < 0]
+    boxes = np.array([cv2.boundingRect(line) for line in outer], np.int64).reshape(-1, 4)
+    return boxes[np.lexsort((boxes[:, 0], boxes[:, 1]))]
 
 
 def _unexplained(

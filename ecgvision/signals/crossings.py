@@ -23,6 +23,7 @@ from ecgvision.signals.pairs import nodes_of
 from ecgvision.signals.pen import Pen
 from ecgvision.signals.places import Place, places_of
 from ecgvision.signals.spikes import best_shapes
+from ecgvision.threads import each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +41,9 @@ _FITTED, _BETTER, _EXCHANGES = 2, 0.98, 3
 _OTHER_PRINT = 20.0
 # Once all places have been looked at, their lines are tried in each other so often.
 _ROUNDS = 2
+
+# A place with its cost that was given the lines of another place with its cost.
+_Attempt = tuple[int, float, int, float]
 
 
 def fitted_crossings(
@@ -68,12 +72,13 @@ def _solved(places: Sequence[Place], px_per_mm: float) -> list[Place]:
     The beats repeat: what explains one place most often explains others, and is tried there before
     anything else is guessed.
     """
-    found = [place.as_it_is().tried(place.start) for place in places]
+    found = each(lambda place: place.as_it_is().tried(place.start), places)
     done: list[int] = []
+    failed: set[_Attempt] = set()
     for at in _by_cost(found):
         place = found[at]
         if not place.explained:
-            place = _like_others(place, [found[other] for other in done])
+            place = found[at] = _like_others(found, at, done, failed)
         if not place.explained:
             place = _guessed(place, px_per_mm)
         found[at] = _exchanged(place)
@@ -81,7 +86,7 @@ def _solved(places: Sequence[Place], px_per_mm: float) -> list[Place]:
     for _ in range(_ROUNDS):
         before = [place.cost for place in found]
         for at in _by_cost(found):
-            better = _like_others(found[at], found)
+            better = _like_others(found, at, done, failed)
             if better is not found[at]:
                 found[at] = _exchanged(better)
         if [place.cost for place in found] == before:
@@ -93,19 +98,34 @@ def _by_cost(places: Sequence[Place]) -> list[int]:
     return sorted(range(len(places)), key=lambda at: places[at].cost_per_ink)
 
 
-def _like_others(place: Place, others: Sequence[Place]) -> Place:
-    """The place with lines like those of places of the same rows that are explained better."""
+def _like_others(
+    found: Sequence[Place], at: int, others: Sequence[int], failed: set[_Attempt]
+) -> Place:
+    """A place with lines like those of `others` of the same rows that are explained better.
+
+    What did not pay is added to `failed`, and not tried again.
+    """
+    place = found[at]
     models = [
         other
-        for other in others
-        if other.moving == place.moving and other.cost_per_ink * _CLEARLY < place.cost_per_ink
+        for other in sorted(others)
+        if found[other].moving == place.moving
+        and found[other].cost_per_ink * _CLEARLY < place.cost_per_ink
     ]
-    for model in sorted(models, key=lambda one: one.cost_per_ink)[:_MODELS]:
+    for other in sorted(models, key=lambda one: found[one].cost_per_ink)[:_MODELS]:
+        model = found[other]
+        # A place's lines are known by their cost: it falls whenever they change.
+        attempt = (at, place.cost, other, model.cost)
+        if attempt in failed:
+            continue
         moved = [
             _moved(model.start, place.start, shift)
             for shift in range(-_SHIFT, _SHIFT + 1, _SHIFT_STEP)
         ]
-        place = place.tried(min(moved, key=place.glance))
+        better = place.tried(min(moved, key=place.glance))
+        if better is place:
+            failed.add(attempt)
+        place = better
     return place
 
 
@@ -122,26 +142,24 @@ def _guessed(place: Place, px_per_mm: float) -> Place:
     """The place with lines from guesses which ink is whose."""
     columns = _columns(place.start)
     unchanged = place.start
+    guesses = []
     for shapes in best_shapes(place.seen, place.rest, columns, place.pen, px_per_mm):
         # What was not changed keeps its nodes.
         same = (shapes == columns).all(axis=1)
         if not same.all():
-            place = place.tried(np.where(same[:, None], unchanged, nodes_of(shapes)))
-        if place.explained:
-            break
-    return place
+            guesses.append(np.where(same[:, None], unchanged, nodes_of(shapes)))
+    place = place.tried(*guesses[:1]) if guesses else place
+    return place.tried(*guesses[1:]) if guesses[1:] and not place.explained else place
 
 
 def _exchanged(place: Place) -> Place:
     """The place with pieces of its lines exchanged, where that is better."""
     for _ in range(_EXCHANGES):
         before = place.cost
-        guesses = [
-            place.after_a_step(lines)
-            for lines in exchanges(place.start, place.pen.width_px, place.rim.width)
-        ]
-        for _, lines in sorted(guesses, key=lambda guess: guess[0])[:_FITTED]:
-            place = place.tried(lines)
+        lines = list(exchanges(place.start, place.pen.width_px, place.rim.width))
+        guesses = sorted(each(place.after_a_step, lines), key=lambda guess: guess[0])[:_FITTED]
+        if guesses:
+            place = place.tried(*(guess for _, guess in guesses))
         if place.cost >= _BETTER * before:
             break
     return place

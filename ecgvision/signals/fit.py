@@ -208,18 +208,24 @@ def _equations(  # type: ignore[no-untyped-def]
                 slopes[side, first] += slope * (1 - share[k])
                 slopes[side, second] += slope * share[k]
         misfit[i, 0], misfit[i, 1] = stood[i, 0] - drawn_above, stood[i, 1] - drawn_below
-        count = min(width + 1, nodes - low)
         for side in range(2):
+            count = min(width + 1, nodes - low)
             if not seen[i, side]:
                 continue
             off = misfit[i, side]
             trust = 1 / (_END_PX**2 * (1 + (off / _ODD_PX) ** 2))
-            for a in range(count):
-                if slopes[side, a] == 0.0:
-                    continue
-                pull[low + a] += trust * off * slopes[side, a]
-                for b in range(a, count):
-                    bands[low + a, b - a] += trust * slopes[side, a] * slopes[side, b]
+            own = slopes[side]
+            first = 0
+            while first < count and own[first] == 0.0:
+                first += 1
+            while count > first and own[count - 1] == 0.0:
+                count -= 1
+            for a in range(first, count):
+                steep = trust * own[a]
+                pull[low + a] += off * steep
+                row = bands[low + a]
+                for b in range(count - a):
+                    row[b] += steep * own[a + b]
     _hold(y, held, way, bands, pull)
     add_bends(y, bands, pull, 1, 0)
     return pull
@@ -257,6 +263,16 @@ def add_bends(y, bands, pull, lines, line):  # type: ignore[no-untyped-def]
             pull[(j + a) * lines + line] -= stiff * bend * part[a]
             for b in range(a, 3):
                 bands[(j + a) * lines + line, (b - a) * lines] += stiff * part[a] * part[b]
+    return cost
+
+
+@compiled
+def bends_cost(y):  # type: ignore[no-untyped-def]
+    """What `add_bends` returns."""
+    cost = 0.0
+    for j in range(len(y) - 2):
+        bend = float(NODES_PER_PX**2) * (y[j] - 2 * y[j + 1] + y[j + 2])
+        cost += 0.5 * _SMOOTH * np.log(1 + (bend / _BEND) ** 2)
     return cost
 
 

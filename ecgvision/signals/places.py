@@ -17,8 +17,9 @@ from scipy.ndimage import gaussian_filter1d
 from ecgvision.signals.edges import ColumnInk
 from ecgvision.signals.exchanges import turns
 from ecgvision.signals.fit import NODES_PER_PX, Line, Rim, rim_of
-from ecgvision.signals.joint import cost_alone, draw, equations
+from ecgvision.signals.joint import cost_alone, cost_of, draw, equations
 from ecgvision.signals.pen import Pen
+from ecgvision.threads import each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,32 +94,43 @@ class Place:
 
     def as_it_is(self) -> Place:
         """The place with the cost of its lines as they are."""
-        equations_ = _Equations.of(self)
-        return replace(self, cost=equations_.cost(self.views[-1], self.start))
+        return replace(self, cost=self._cost(self.views[-1], self.start))
 
-    def tried(self, lines: Floats) -> Place:
-        """The place with the lines fitted from `lines` (k, m) on, if those cost less."""
+    def tried(self, *guesses: Floats) -> Place:
+        """The place with the lines fitted from one of the guesses (k, m) on, if those cost less."""
+        cost, lines = min(each(self._fitted, guesses), key=lambda fit: fit[0])
+        return replace(self, start=lines, cost=cost) if cost < self.cost else self
+
+    def _fitted(self, lines: Floats) -> tuple[float, Floats]:
+        """What the lines fitted from `lines` (k, m) on cost, and these."""
         work, y = _Equations.of(self), lines
         for view in self.views:
             for _ in range(view.rounds):
-                work.cost(view, y)
-                step = work.step()
+                step = work.step(view, y)
                 y = y + np.clip(step, -_MOST_STEP_PX, _MOST_STEP_PX)
                 if np.abs(step).max() < _SETTLED_PX:
                     break
-        cost = work.cost(self.views[-1], y)
-        return replace(self, start=y, cost=cost) if cost < self.cost else self
+        return self._cost(self.views[-1], y), y
 
     def after_a_step(self, lines: Floats) -> tuple[float, Floats]:
         """What lines (k, m) cost after one step of the fit, and that they are then."""
-        work, view = _Equations.of(self), self.views[-1]
-        work.cost(view, lines)
-        y = lines + np.clip(work.step(), -_MOST_STEP_PX, _MOST_STEP_PX)
-        return work.cost(view, y), y
+        view = self.views[-1]
+        step = _Equations.of(self).step(view, lines)
+        y = lines + np.clip(step, -_MOST_STEP_PX, _MOST_STEP_PX)
+        return self._cost(view, y), y
 
     def glance(self, lines: Floats) -> float:
         """What lines (k, m) cost in the most blurred view: enough to compare their places."""
-        return _Equations.of(self).cost(self.views[0], lines)
+        return self._cost(self.views[0], lines)
+
+    def _cost(self, view: View, lines: Floats) -> float:
+        y = np.ascontiguousarray(lines)
+        sigma = float(np.hypot(self.pen.sharp_px, view.blur_px))
+        ink: float = cost_of(
+            view.seen, view.rest, view.alone, view.every, y, sigma, *self.rim.numbers
+        )
+        bent: int = turns(y, self.pen.width_px)
+        return ink + _TURN * bent
 
 
 def places_of(
@@ -169,7 +181,9 @@ def _views(seen: Floats, rest: Floats) -> tuple[View, ...]:
             for image in (seen, rest)
         )
         alone = cost_alone(soft, still, every)
-        views.append(View(blur_px, rounds, every, soft, still, alone))
+        # Compiled loops go down the columns.
+        columns = np.asfortranarray(soft), np.asfortranarray(still)
+        views.append(View(blur_px, rounds, every, *columns, alone))
     return tuple(views)
 
 
@@ -199,19 +213,16 @@ class _Equations:
         bands = np.empty((rows * nodes, rows * max(rim.width + 1, 3)))
         return cls(place.pen, rim, held, bands, np.empty(rows * nodes))
 
-    def cost(self, view: View, y: Floats) -> float:
-        """What the lines cost in a view; sets the equations up for the next step."""
+    def step(self, view: View, lines: Floats) -> Floats:
+        """(k, m): where to the lines (k, m) are to be moved, as seen in a view."""
+        rows, y = len(lines), np.ascontiguousarray(lines)
         sigma = float(np.hypot(self.pen.sharp_px, view.blur_px))
-        ink: float = equations(
+        equations(
             view.seen, view.rest, view.alone, view.every, y, self.held, sigma,
             *self.rim.numbers, self.bands, self.pull,
         )  # fmt: skip
-        bent: int = turns(y, self.pen.width_px)
-        return ink + _TURN * bent
-
-    def step(self) -> Floats:
-        """(k, m): where to the lines are to be moved."""
-        rows = len(self.pull) // len(self.held)
-        step = solveh_banded(self.bands.T, self.pull, lower=True, check_finite=False)
+        step = solveh_banded(
+            self.bands.T, self.pull, overwrite_ab=True, lower=True, check_finite=False
+        )
         result: Floats = step.reshape(-1, rows).T
         return result

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, label
 from scipy.special import ndtr
 
+from ecgvision.compiled import compiled
 from ecgvision.signals.edges import INK_SHARE, ColumnInk
 from ecgvision.signals.fit import Line
 from ecgvision.signals.pen import Pen
@@ -92,14 +93,15 @@ class _End:
 class _Stroke:
     """The pixels around one end, the stroke on their right, in px of the patch.
 
-    `patch` is (H, W), `clear` where it holds nothing else. The line is known at `knots`; it begins
-    near (`begin`, `middle`). `across` and `down` turn fine points into pixels.
+    `patch` is (H, W), `clear` where it holds nothing else. The line is known from the `joint` on;
+    it begins near (`begin`, `middle`). `across` and `down` turn fine points into pixels. `known` is
+    each fine point's distance from the known line, squared.
     """
 
     patch: Floats
     clear: Bools
-    knots: Floats
-    heights: Floats
+    joint: tuple[float, float]
+    known: Floats
     begin: float
     middle: float
     free_px: float
@@ -320,9 +322,11 @@ def _cut(
         return None
     patch = window[low:high, start:stop]
     across, down = (_optics(size, pen.blur_px) for size in (stop - start, high - low))
+    known = np.full((down.shape[1], across.shape[1]), np.inf)
+    _distances(knots, heights, known, np.empty(known.shape))
     stroke = _Stroke(
-        patch, clear[:, start:stop], knots, heights, begin - start, middle - low, free, radius,
-        across, down,
+        patch, clear[:, start:stop], (float(knots[0]), float(heights[0])), known, begin - start,
+        middle - low, free, radius, across, down,
     )  # fmt: skip
     return stroke, edge_px - left - start
 
@@ -339,7 +343,7 @@ def _optics(size: int, blur_px: float) -> Floats:
 def _fitted(stroke: _Stroke, edge: float, px_per_mm: float, sign: float, *, is_round: bool) -> _Fit:
     """Gauss-Newton on the end's place, its height, and the height a little further on."""
     begin = stroke.begin + (stroke.radius if is_round else 0.0)
-    place = np.array([begin, stroke.middle, (stroke.middle + stroke.heights[0]) / 2])
+    place = np.array([begin, stroke.middle, (stroke.middle + stroke.joint[1]) / 2])
     steps = np.concatenate([np.zeros((1, 3)), _TRY_PX * np.eye(3)])
     misfit, normal = np.zeros(0), np.eye(3)
     for _ in range(_ROUNDS):
@@ -361,25 +365,45 @@ def _fitted(stroke: _Stroke, edge: float, px_per_mm: float, sign: float, *, is_r
 
 def _drawn(places: Floats, stroke: _Stroke, *, is_round: bool) -> Floats:
     """(k, H, W): what the pen draws for each of the (k, 3) places."""
-    count = (len(places), len(stroke.knots))
-    start, onward = places[:, :1], places[:, :1] + stroke.free_px
-    xs = np.concatenate([start, onward, np.broadcast_to(stroke.knots, count)], axis=1)
-    ys = np.concatenate([places[:, 1:], np.broadcast_to(stroke.heights, count)], axis=1)
-    x = (np.arange(stroke.across.shape[1]) + 0.5) / _FINE
-    y = ((np.arange(stroke.down.shape[1]) + 0.5) / _FINE)[:, None]
-    nearest = np.full((len(places), len(y), len(x)), np.inf)
-    past = nearest  # how far past the end, along the line
-    for j in range(xs.shape[1] - 1):
-        across, down = (v[:, j + 1, None, None] - v[:, j, None, None] for v in (xs, ys))
-        off_x, off_y = x - xs[:, j, None, None], y - ys[:, j, None, None]
-        along = (off_x * across + off_y * down) / (across**2 + down**2)
-        if j == 0:
-            past = along * np.hypot(across, down)
-        along = np.clip(along, 0, 1)
-        distance = (off_x - along * across) ** 2 + (off_y - along * down) ** 2
-        nearest = np.minimum(nearest, distance)
-    inked = np.clip((stroke.radius - np.sqrt(nearest)) * _FINE + 0.5, 0, 1)
-    if not is_round:
-        inked = np.minimum(inked, np.clip(past * _FINE + 0.5, 0, 1))
+    inked = np.empty((len(places), *stroke.known.shape))
+    past = np.empty(stroke.known.shape)
+    joint_x, joint_y = stroke.joint
+    for (x, y, onward_y), ink in zip(places.tolist(), inked, strict=True):
+        ink[:] = stroke.known
+        xs, ys = np.array([x, x + stroke.free_px, joint_x]), np.array([y, onward_y, joint_y])
+        _distances(xs, ys, ink, past)
+        _to_ink(ink, past, stroke.radius, is_round)
     result: Floats = stroke.down @ inked @ stroke.across.T
     return result
+
+
+@compiled
+def _distances(xs, ys, nearest, past):  # type: ignore[no-untyped-def]
+    """Brings `nearest`, (H, W) squared distances of fine points, down to those from a line.
+
+    `past` (H, W) becomes how far past the line's beginning they are, along it.
+    """
+    for j in range(len(xs) - 1):
+        across, down = xs[j + 1] - xs[j], ys[j + 1] - ys[j]
+        squared, length = across**2 + down**2, np.hypot(across, down)
+        for row in range(nearest.shape[0]):
+            off_y = (row + 0.5) / _FINE - ys[j]
+            for column in range(nearest.shape[1]):
+                off_x = (column + 0.5) / _FINE - xs[j]
+                along = (off_x * across + off_y * down) / squared
+                if j == 0:
+                    past[row, column] = along * length
+                along = min(max(along, 0.0), 1.0)
+                distance = (off_x - along * across) ** 2 + (off_y - along * down) ** 2
+                nearest[row, column] = min(nearest[row, column], distance)
+
+
+@compiled
+def _to_ink(nearest, past, radius, is_round):  # type: ignore[no-untyped-def]
+    """Turns squared distances from a line into ink, 0 to 1; a square pen begins where it does."""
+    for row in range(nearest.shape[0]):
+        for column in range(nearest.shape[1]):
+            ink = min(max((radius - np.sqrt(nearest[row, column])) * _FINE + 0.5, 0.0), 1.0)
+            if not is_round:
+                ink = min(ink, min(max(past[row, column] * _FINE + 0.5, 0.0), 1.0))
+            nearest[row, column] = ink
