@@ -161,13 +161,3 @@ def test_a_guess_goes_up_and_down() -> None:
     for one, line in zip(best, truth, strict=True):  # to less than a millimetre of 15
         assert one.min() == pytest.approx(line.min(), abs=9)
         assert one.max() == pytest.approx(line.max(), abs=9)
-
-
-def test_two_threads_read_what_one_does() -> None:
-    lines = [line_px(level, {40.0: (-13.0, 22.0)}) for level in LEVELS_MM]
-    before, found = cv2.getNumThreads(), []
-    for threads in (1, 2):
-        cv2.setNumThreads(threads)
-        found.append([line.y_px for line in fitted(drawn(*lines))[1]])
-    cv2.setNumThreads(before)
-    assert np.array_equal(*found, equal_nan=True)
