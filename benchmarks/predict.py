@@ -1,11 +1,10 @@
 """Times a model's answer: from a PDF, cold and warm, and the network alone.
 
-Cold is a new process that loads the model, converts one page with its signals and answers, as
-`ecgvision predict` does; warm is the second page and those after it in one process; the network
-alone is one image at a time. The baseline is the same model by torch, in the same run, turn and
-turn about: what the answer costs whoever has no ONNX file. Of all repeats the fastest counts, for
-what else the machine does only ever adds to it; beside it stand the median and the processor time,
-which other work hardly touches. See README.md.
+Cold is the command `ecgvision predict` for one page, from its start to its end; warm is the second
+page and those after it in one process; the network alone is one image at a time. The baseline is
+the same model by torch, in the same run, turn and turn about: what the answer costs whoever has no
+ONNX file. Of all repeats the fastest counts, for what else the machine does only ever adds to it;
+beside it stand the median and the processor time, which other work hardly touches. See README.md.
 """
 
 from __future__ import annotations
@@ -33,13 +32,6 @@ from ecgvision.testing import draw_page, scanned, synthetic_ecg
 
 FORMATS = ("philips-tc30", "ge-mac1200")
 TARGETS = {"cold": 1.5, "warm": 0.25, "network": 0.060}
-COLD = """
-import sys
-from ecgvision import convert, load_model
-model = load_model(sys.argv[1], backend=sys.argv[2])
-page = convert(sys.argv[3], options=model.image_options, signals=True)[0]
-assert model.answer(page).tasks
-"""
 
 
 @dataclass(frozen=True)
@@ -79,8 +71,9 @@ def drawn(folder: Path) -> dict[str, Path]:
 
 def cold(name: str, backend: str, page: Path) -> Callable[[], object]:
     def run() -> object:
-        words = [sys.executable, "-c", COLD, name, backend, str(page)]
-        return subprocess.run(words, check=True)
+        words = [sys.executable, "-m", "ecgvision", "predict", str(page), "--model", name]
+        words += ["--backend", backend, "-o", str(page.with_suffix("")), "--force"]
+        return subprocess.run(words, check=True, capture_output=True)
 
     return run
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ecgvision.follow import Way, exchange_back, follow_rows
+from ecgvision.follow import Way, _stretches, exchange_back, follow_rows
 from ecgvision.layouts import regular_layout
 from ecgvision.types import Layout
 
@@ -143,3 +143,20 @@ def test_rows_that_took_each_others_line_are_exchanged_back(
         assert changed[60 + 191]
         assert not changed[:140].any()
         assert not changed[300:].any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pieces_are_those_that_labels_tell(seed: int) -> None:
+    """Specks of all sizes, with columns between them that have none."""
+    rng = np.random.default_rng(seed)
+    part = cv2.GaussianBlur(rng.random((60, 200)), (0, 0), 1.5) > 0.54
+    part[:, rng.random(200) < 0.1] = False
+    touching = cv2.GaussianBlur(rng.random((60, 200)), (0, 0), 4) > 0.5
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(part.astype(np.uint8))
+    for near in (None, touching):
+        seen = np.unique(labels[part if near is None else part & near])
+        expected = [
+            (left, left + width) for left, _, width, _, area in stats[seen].tolist() if area >= 12
+        ]
+        assert len(expected) > 5
+        assert sorted(_stretches(part, near, 12)) == sorted(expected)

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ecgvision.grid import find_grid, ink_of_page, ink_of_pixels
+from ecgvision.grid import (
+    brightest_channel,
+    darkest_channel,
+    find_grid,
+    ink_of_page,
+    ink_of_pixels,
+)
 from ecgvision.media.views import levelled
 from ecgvision.plugins import Format
 from ecgvision.testing import (
@@ -257,3 +263,10 @@ def test_no_grid_has_no_pitch(
     format_id: str, px_per_mm: float | None, draw: Callable[..., DrawnPage]
 ) -> None:
     assert find_grid(rasterise(draw(format_id, None, False).pdf, 7.874), px_per_mm) is None
+
+
+def test_the_channels_of_many_rows() -> None:
+    """More rows than are looked at at once, and some that are left over."""
+    pixels = np.random.default_rng(5).integers(0, 256, (150, 7, 3), np.uint8)
+    assert np.array_equal(brightest_channel(pixels), pixels.max(axis=2))
+    assert np.array_equal(darkest_channel(pixels), pixels.min(axis=2))

@@ -109,6 +109,16 @@ def test_other_print_is_no_peak(layout: Layout) -> None:
     assert len(cut_peaks(ink, (curve,), page, layout)) == 1
 
 
+def test_a_peak_within_a_frame_is_found(layout: Layout) -> None:
+    """Print around a piece of ink does not hide it."""
+    curve = line(layout, 0, 0.0)
+    page, ink = page_of(curve)
+    ink[96:170, 400] = 0
+    assert len(cut_peaks(ink, (curve,), page, layout)) == 1
+    cv2.rectangle(ink, (380, 80), (420, 171), 0, 1)
+    assert len(cut_peaks(ink, (curve,), page, layout)) == 1
+
+
 def test_names_and_cleared_places_are_no_peaks(layout: Layout) -> None:
     curve = line(layout, 0, 0.0)
     page, ink = page_of(curve)

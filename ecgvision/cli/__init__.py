@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 import click
@@ -22,6 +24,9 @@ from ecgvision.cli.reporting import report
 from ecgvision.cli.serving import serve
 from ecgvision.cli.training import train
 
+# So many objects more than before, and unused ones are looked for.
+_GARBAGE_AFTER = 20_000
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ecgvision")
@@ -33,6 +38,10 @@ def main() -> None:
     Exit codes: 0 all done, 1 a file or page was refused or failed, 2 the command was wrong, 130
     interrupted.
     """
+    # Modules stay to the end. To look through them for garbage, again and again while they load and
+    # once more at the end, takes longer than to read a page.
+    gc.set_threshold(_GARBAGE_AFTER)
+    atexit.register(gc.freeze)
     # A page's or file's own characters must not stop a command on a terminal of another alphabet.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -23,7 +23,6 @@ from ecgvision.signals.pairs import nodes_of
 from ecgvision.signals.pen import Pen
 from ecgvision.signals.places import Place, places_of
 from ecgvision.signals.spikes import best_shapes
-from ecgvision.threads import each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +71,7 @@ def _solved(places: Sequence[Place], px_per_mm: float) -> list[Place]:
     The beats repeat: what explains one place most often explains others, and is tried there before
     anything else is guessed.
     """
-    found = each(lambda place: place.as_it_is().tried(place.start), places)
+    found = [place.as_it_is().tried(place.start) for place in places]
     done: list[int] = []
     failed: set[_Attempt] = set()
     for at in _by_cost(found):
@@ -142,24 +141,26 @@ def _guessed(place: Place, px_per_mm: float) -> Place:
     """The place with lines from guesses which ink is whose."""
     columns = _columns(place.start)
     unchanged = place.start
-    guesses = []
     for shapes in best_shapes(place.seen, place.rest, columns, place.pen, px_per_mm):
         # What was not changed keeps its nodes.
         same = (shapes == columns).all(axis=1)
         if not same.all():
-            guesses.append(np.where(same[:, None], unchanged, nodes_of(shapes)))
-    place = place.tried(*guesses[:1]) if guesses else place
-    return place.tried(*guesses[1:]) if guesses[1:] and not place.explained else place
+            place = place.tried(np.where(same[:, None], unchanged, nodes_of(shapes)))
+        if place.explained:
+            break
+    return place
 
 
 def _exchanged(place: Place) -> Place:
     """The place with pieces of its lines exchanged, where that is better."""
     for _ in range(_EXCHANGES):
         before = place.cost
-        lines = list(exchanges(place.start, place.pen.width_px, place.rim.width))
-        guesses = sorted(each(place.after_a_step, lines), key=lambda guess: guess[0])[:_FITTED]
-        if guesses:
-            place = place.tried(*(guess for _, guess in guesses))
+        guesses = [
+            place.after_a_step(lines)
+            for lines in exchanges(place.start, place.pen.width_px, place.rim.width)
+        ]
+        for _, lines in sorted(guesses, key=lambda guess: guess[0])[:_FITTED]:
+            place = place.tried(lines)
         if place.cost >= _BETTER * before:
             break
     return place

@@ -19,7 +19,6 @@ from ecgvision.signals.exchanges import turns
 from ecgvision.signals.fit import NODES_PER_PX, Line, Rim, rim_of
 from ecgvision.signals.joint import cost_alone, cost_of, draw, equations
 from ecgvision.signals.pen import Pen
-from ecgvision.threads import each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,13 +95,8 @@ class Place:
         """The place with the cost of its lines as they are."""
         return replace(self, cost=self._cost(self.views[-1], self.start))
 
-    def tried(self, *guesses: Floats) -> Place:
-        """The place with the lines fitted from one of the guesses (k, m) on, if those cost less."""
-        cost, lines = min(each(self._fitted, guesses), key=lambda fit: fit[0])
-        return replace(self, start=lines, cost=cost) if cost < self.cost else self
-
-    def _fitted(self, lines: Floats) -> tuple[float, Floats]:
-        """What the lines fitted from `lines` (k, m) on cost, and these."""
+    def tried(self, lines: Floats) -> Place:
+        """The place with the lines fitted from `lines` (k, m) on, if those cost less."""
         work, y = _Equations.of(self), lines
         for view in self.views:
             for _ in range(view.rounds):
@@ -110,7 +104,8 @@ class Place:
                 y = y + np.clip(step, -_MOST_STEP_PX, _MOST_STEP_PX)
                 if np.abs(step).max() < _SETTLED_PX:
                     break
-        return self._cost(self.views[-1], y), y
+        cost = self._cost(self.views[-1], y)
+        return replace(self, start=y, cost=cost) if cost < self.cost else self
 
     def after_a_step(self, lines: Floats) -> tuple[float, Floats]:
         """What lines (k, m) cost after one step of the fit, and that they are then."""

@@ -13,7 +13,6 @@ from ecgvision.signals.edges import INK_SHARE, ColumnInk, column_ink
 from ecgvision.signals.fit import Line, fitted_line
 from ecgvision.signals.pen import USUAL_MM, Pen, ink_darkness, measured_pen
 from ecgvision.signals.starts import time_shifts_mm
-from ecgvision.threads import each
 from ecgvision.trace import RowWays, name_boxes, row_ways
 from ecgvision.types import Box, Layout, LeadBox, Page
 
@@ -50,7 +49,7 @@ def raster_curves(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadCurve, .
     dark = (np.float32(255) - ink) / np.float32(255)
     followed = row_ways(page, layout, ink)
     inks, pen = _inks_and_pen(dark, followed, scale, name_boxes(layout))
-    lines = each(lambda one: fitted_line(one, pen), inks)
+    lines = [fitted_line(one, pen) for one in inks]
     lines = fitted_crossings(dark, inks, lines, pen, scale)
     shifts_mm = time_shifts_mm(layout.rows, dark, inks, lines, pen, scale)
     curves = {}
