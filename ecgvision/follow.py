@@ -47,6 +47,8 @@ _SWEEPS = 2
 _ASTRAY_MM, _BETWEEN_ASTRAY = 3.0, 5
 # A row that runs below the next one for longer, mostly flat, has taken its line: waves are shorter.
 _EXCHANGED_MM, _MOSTLY_FLAT = 4.0, 0.5
+# So is one that runs below it by most of the rows' distance, where between QRS and T some is flat.
+_BY_A_ROW, _SOME_FLAT = 0.7, 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +152,13 @@ def exchange_back(
         below = upper.top + upper.bottom > lower.top + lower.bottom
         flat = (upper.bottom - upper.top <= FLAT_PX) & (lower.bottom - lower.top <= FLAT_PX)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], below.astype(np.int8), [0]])))
+        down = (upper.top + upper.bottom - lower.top - lower.bottom) / 2
+        by_a_row = _BY_A_ROW * (baselines[other] - baselines[one])
         swapped = np.zeros(len(below), bool)
         for start, stop in zip(edges[0::2], edges[1::2], strict=True):
             long = stop - start >= _EXCHANGED_MM * px_per_mm
-            if long and (flat & below)[start:stop].mean() >= _MOSTLY_FLAT:
+            far = long and float(np.median(down[start:stop])) >= by_a_row
+            if long and flat[start:stop].mean() >= (_SOME_FLAT if far else _MOSTLY_FLAT):
                 swapped[start:stop] = True
                 for end in (start, stop):
                     at = end + upper.first

@@ -145,6 +145,33 @@ def test_rows_that_took_each_others_line_are_exchanged_back(
         assert not changed[300:].any()
 
 
+@pytest.mark.parametrize(("wave_mm", "is_exchanged"), [(10.0, True), (40.0, False)])
+def test_between_two_fast_beats_little_is_flat(wave_mm: float, is_exchanged: bool) -> None:
+    """From an S wave over a T wave to the next R, 7 mm on; or one wide, deep ventricular beat."""
+    columns = np.arange(360)
+    inside = (columns >= 120) & (columns < 120 + round(7 * PX_PER_MM))
+    wave = np.where(inside, np.sin((columns - 120) / 42 * np.pi), 0) * wave_mm * PX_PER_MM
+
+    def way(line: np.ndarray) -> Way:
+        y, before = line.astype(np.int64), np.roll(line, 1).astype(np.int64)
+        return Way(60, before, y, np.zeros(360, bool))
+
+    upper, lower = np.full(360, 240.0), np.full(360, 348.0)
+    if is_exchanged:
+        upper, lower = upper - wave, lower - wave
+        drawn = np.where(inside, lower, upper), np.where(inside, upper, lower)
+    else:  # the upper row's own wave dips below the lower row's line
+        drawn = upper + wave, lower
+        upper, lower = drawn
+    ways = [way(line) for line in drawn]
+    assert exchange_back(ways, [240.0, 348.0], PX_PER_MM, width=480).any() == is_exchanged
+    for found, due in zip(ways, (upper, lower), strict=True):
+        # The limbs where they change over are found again afterwards.
+        assert np.array_equal(
+            np.delete(found.left, (120, 162)), np.delete(due, (120, 162)).astype(int)
+        )
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_pieces_are_those_that_labels_tell(seed: int) -> None:
     """Specks of all sizes, with columns between them that have none."""
