@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 from ecgvision.columns import measured_columns
-from ecgvision.evidence import Evidence, Row, gather, names_seen, rescaled
+from ecgvision.evidence import Evidence, gather, names_seen, rescaled
+from ecgvision.ink_rows import Row
 from ecgvision.types import FormatInfo, Layout, LeadBox, Match, Page
 
 GOOD_SCORE = 0.6
@@ -106,7 +107,7 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
             f"found {width_mm:.0f} x {height_mm:.0f} mm",
         )
     rows = _fit_rows(evidence, layout)
-    edges = _fit_edges(layout, rows) if rows else None
+    edges = _fit_edges(evidence, layout, rows) if rows else None
     if rows is None or edges is None:
         named = _fit_named_rows(evidence, layout)
         if named is not None:
@@ -217,9 +218,9 @@ def _fit_named_rows(
     rows = _fit_rows(evidence, layout, between=_BETWEEN_NAMED, least=least)
     if rows is None:
         return None
-    edges = _fit_edges(layout, rows)
-    if edges is None and evidence.names:
-        edges = _fit_edges(layout, rows, left_mm=min(row.left_mm for row in rows.rows))
+    edges = _fit_edges(evidence, layout, rows)
+    if edges is None:
+        edges = _fit_edges(evidence, layout, rows, left_mm=min(row.left_mm for row in rows.rows))
     if edges is None:
         return None
     placed = _placed(layout, rows, edges[0])
@@ -323,22 +324,26 @@ def _due_edges(layout: Layout) -> list[tuple[float, tuple[float, ...]]]:
 
 
 def _fit_edges(
-    layout: Layout, rows: _RowFit, left_mm: float | None = None
+    evidence: Evidence, layout: Layout, rows: _RowFit, left_mm: float | None = None
 ) -> tuple[float, float] | None:
     """(dx, how far the ends are off) in mm, or None where the rows are of another width.
 
-    The rows begin at `left_mm`, or where most of them do.
+    The rows begin at `left_mm`, or where most of them do. Drift may take most of them off their
+    levels at an end; on vector pages, where nothing else is beside them, the longest will do.
     """
-    left = _median([row.left_mm for row in rows.rows]) if left_mm is None else left_mm
+    vector = evidence.page.origin == "vector"
+    lefts = [row.left_mm for row in rows.rows]
+    begins = [_median(lefts) if left_mm is None else left_mm, *([min(lefts)] * vector)]
     best: tuple[float, float] | None = None
     for due_left, due_rights in _due_edges(layout):
         beyond = [row.right_mm - due for row, due in zip(rows.rows, due_rights, strict=True)]
-        right_shift, left_shift = _median(beyond), left - due_left
-        error = abs(right_shift - left_shift) / 2
-        dx = (right_shift + left_shift) / 2
-        fits = error <= _EDGE_SLACK_MM and abs(dx) <= _MOST_OFFSET_MM
-        if fits and (best is None or error < best[1]):
-            best = (dx, error)
+        for left, right_shift in product(begins, (_median(beyond), *([max(beyond)] * vector))):
+            left_shift = left - due_left
+            error = abs(right_shift - left_shift) / 2
+            dx = (right_shift + left_shift) / 2
+            fits = error <= _EDGE_SLACK_MM and abs(dx) <= _MOST_OFFSET_MM
+            if fits and (best is None or error < best[1]):
+                best = (dx, error)
     return best
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ecgvision import grid as grid_module
+from ecgvision.ink_rows import THIN_MM, Row, rows_of_ink, thin_runs
 from ecgvision.lean import grid_lean_deg, starts_lean_deg
 from ecgvision.media.raster import reduced
 from ecgvision.media.views import levelled, levelled_pixels, own_pixels, scaled, turned
@@ -28,33 +29,11 @@ if TYPE_CHECKING:
 
 # Fine enough for a 0.3 mm pen, coarse enough to be quick.
 MASK_PX_PER_MM = 6.0
-# A run of ink no higher than this is a trace going across, not a QRS, a bar or a letter's stem.
-_THIN_MM = 1.2
-_MOST_SKEW_DEG, _LEAST_SKEW_DEG = 3.5, 0.05
+_MOST_SKEW_DEG, _DOUBTED_SKEW_DEG, _LEAST_SKEW_DEG = 3.5, 1.5, 0.05
 # The rows' beginnings are found again after levelling by them: that many times.
 _STARTS_ROUNDS = 2
-# Past its last thin run a row goes on through ink at most this far from its baseline, over gaps
-# no wider than this.
-_END_BAND_MM = 8.0
-# Most of the runs of a ruled line, single or double, lie this close; those of a trace do not.
-_RULED_MM = 0.28
-_END_GAP_MM = 6.0
 # A page whose size nobody knows is taken for this wide until its scale is measured.
 _GUESSED_WIDTH_MM = 280.0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of ink: where its baseline runs, from where to where, and on how much of that way.
-
-    A `ruled` row is as straight as a ruler: a line under a header, or a lead that is off.
-    """
-
-    baseline_mm: float
-    left_mm: float
-    right_mm: float
-    coverage: float
-    ruled: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +147,7 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
         scale_from=scale_from,
         mask=mask,
         mask_px_per_mm=scale,
-        rows=_rows(mask, scale),
+        rows=rows_of_ink(mask, scale),
         bars_mm=upright_bars(sized) if sized.origin == "vector" else long_bars(mask, scale),
         names=lead_names(sized),
         measure_grid_mm=cache(pitch),
@@ -226,30 +205,21 @@ def _reduced(page: Page) -> tuple[Pixels, float]:
     return reduced(own_pixels(page), factor), page.px_per_mm / factor
 
 
-def thin_runs(mask: Bools, most_px: float) -> tuple[Floats, Floats]:
-    """(x, y) of the middles of all upright runs of ink no higher than `most_px`, in pixels."""
-    # The page's columns one after the other as one long line, with paper before and after each:
-    # along it ink begins and ends in turn.
-    width, height = mask.shape[1], mask.shape[0] + 1
-    line = np.zeros(1 + width * height, np.uint8)
-    line[1:].reshape(width, height)[:, :-1] = cv2.transpose(mask.astype(np.uint8))
-    changes = np.flatnonzero(line[1:] != line[:-1])
-    start, stop = changes[0::2], changes[1::2]
-    thin = stop - start <= most_px
-    x, y = np.divmod(start[thin], height)
-    return x.astype(np.float64), y + (stop - start - 1)[thin] / 2
-
-
 def _skew_of(pixels: Pixels, mask: Bools, px_per_mm: float) -> float:
     """The page's clockwise skew: by its rows of ink, then by its grid or where its rows begin."""
     rotation = _skew_deg(mask, px_per_mm)
     level = levelled_pixels(pixels, rotation) if rotation else pixels
     lean = grid_lean_deg(level, px_per_mm)
+    if lean is None and abs(rotation) > _DOUBTED_SKEW_DEG:
+        # All leads may drift one way by as much, on a page that lies straight.
+        straight = grid_lean_deg(pixels, px_per_mm)
+        if straight is not None:
+            return straight if abs(straight) >= _LEAST_SKEW_DEG else 0.0
     if lean is None:
         for _ in range(_STARTS_ROUNDS):
             if rotation:
                 mask = grid_module.ink_of_pixels(level, px_per_mm) < 128
-            more = _starts_lean_deg(_rows(mask, px_per_mm))
+            more = _starts_lean_deg(rows_of_ink(mask, px_per_mm))
             if more is None or abs(more) < _LEAST_SKEW_DEG:
                 break
             rotation += more
@@ -270,7 +240,7 @@ def _starts_lean_deg(rows: Sequence[Row]) -> float | None:
 
 def _skew_deg(mask: Bools, px_per_mm: float) -> float:
     """The clockwise skew at which the rows of ink are sharpest."""
-    x, y = thin_runs(mask, _THIN_MM * px_per_mm)
+    x, y = thin_runs(mask, THIN_MM * px_per_mm)
     if len(x) < 200:
         return 0.0
     x = x - mask.shape[1] / 2
@@ -286,83 +256,6 @@ def _sharpness(x: Floats, y: Floats, angle_deg: float, bin_px: float) -> float:
     level = y - x * np.tan(np.radians(angle_deg))
     counts = np.bincount(((level - level.min()) / bin_px).astype(np.int64))
     return float((counts.astype(np.float64) ** 2).sum())
-
-
-def _rows(mask: Bools, px_per_mm: float) -> tuple[Row, ...]:
-    """Rows of ink, top to bottom: where the thin runs of most columns lie."""
-    height, width = mask.shape
-    x, y = thin_runs(mask, _THIN_MM * px_per_mm)
-    if len(x) < 50:
-        return ()
-    # Each column votes once per half millimetre, so that print counts no more than a trace.
-    bins_per_mm = 2.0
-    across = (x / px_per_mm * 2).astype(np.int64)
-    level = (y / px_per_mm * bins_per_mm).astype(np.int64)
-    wide, high = int(width / px_per_mm * 2) + 1, int(height / px_per_mm * bins_per_mm) + 1
-    votes = np.zeros((high, wide))
-    votes[np.clip(level, 0, high - 1), np.clip(across, 0, wide - 1)] = 1.0
-    density = _smoothed(votes.sum(axis=1), 2.0)
-    reach = 8  # no two rows are closer than 4 mm in this count; layouts are checked for the rest
-    rows = []
-    highest = cv2.dilate(density[:, None], np.ones((2 * reach + 1, 1), np.uint8)).ravel()
-    peaks = np.flatnonzero((density >= highest) & (density >= 3.0))
-    for peak in peaks[(peaks > 0) & (peaks < high - 1)]:
-        near = np.abs(y / px_per_mm * bins_per_mm - peak - 0.5) <= 4
-        found = _row(x[near] / px_per_mm, y[near] / px_per_mm)
-        if found is not None:
-            rows.append(_to_its_ends(found, mask, px_per_mm))
-    return tuple(rows)
-
-
-def _smoothed(values: Floats, sigma: float) -> Floats:
-    reach = int(4 * sigma)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return np.convolve(values, kernel / kernel.sum(), "same")
-
-
-def _row(x_mm: Floats, y_mm: Floats) -> Row | None:
-    """One row from the thin runs near its level, if they go on for at least 60 mm."""
-    seen = np.unique((x_mm * 2).astype(np.int64))
-    if len(seen) < 40:
-        return None
-    # The row runs from its first to its last stretch; single specks far away are not part of it.
-    pieces = np.split(seen, np.nonzero(np.diff(seen) > 16)[0] + 1)
-    long = [piece for piece in pieces if len(piece) >= 4]
-    if not long:
-        return None
-    left = float(x_mm[x_mm * 2 >= long[0][0]].min())
-    right = float(x_mm[x_mm * 2 < long[-1][-1] + 1].max())
-    if right - left < 60:
-        return None
-    coverage = sum(len(piece) for piece in long) / ((right - left) * 2)
-    level = float(np.median(y_mm))
-    return Row(level, left, right, float(coverage), _is_ruled(y_mm, level))
-
-
-def _is_ruled(y_mm: Floats, level_mm: float) -> bool:
-    """Whether runs lie on one straight line, or on the two of a double one."""
-    halves = (y_mm[y_mm <= level_mm], y_mm[y_mm > level_mm])
-    spreads = [
-        np.percentile(h, 90) - np.percentile(h, 10) for h in halves if len(h) > 0.02 * len(y_mm)
-    ]
-    return bool(max(spreads) < _RULED_MM)
-
-
-def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
-    """The row with its ends where its ink ends: it may end on a steep or a high part."""
-    top = max(0, round((row.baseline_mm - _END_BAND_MM) * px_per_mm))
-    bottom = round((row.baseline_mm + _END_BAND_MM) * px_per_mm)
-    inked = np.nonzero(mask[top:bottom].any(axis=0))[0] / px_per_mm
-    left, right = row.left_mm, row.right_mm
-    for x in inked[inked > right]:
-        if x - right > _END_GAP_MM:
-            break
-        right = float(x) + 1 / px_per_mm
-    for x in inked[inked < left][::-1]:
-        if left - x > _END_GAP_MM:
-            break
-        left = float(x)
-    return replace(row, left_mm=left, right_mm=right)
 
 
 def lead_names(page: Page) -> tuple[tuple[str, float, float], ...]:

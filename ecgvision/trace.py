@@ -34,6 +34,7 @@ STEP_MM = 0.2
 _FOLLOW_PX_PER_MM = 6.0
 # A separator stands this near to where its column begins.
 _BAR_MM = 1.5
+_BESIDE_BAR_MM = 0.2
 # Where a way rises less than this within the same length, no spike begins.
 _FLAT_MM = 1.4
 
@@ -133,9 +134,13 @@ def _clipped(line: Points, box: Box) -> Points | None:
 
 @dataclass(frozen=True)
 class RowWays:
-    """The ways of a layout's rows through `mask`, the page's ink `factor` times as coarse."""
+    """The ways of a layout's rows through `mask`, the page's ink `factor` times as coarse.
+
+    `bars` is where upright bars between columns hide whatever else is there; no part of the mask.
+    """
 
     mask: Bools
+    bars: Bools
     ways: tuple[Way, ...]
     factor: int
     px_per_mm: float
@@ -157,10 +162,10 @@ def row_ways(page: Page, layout: Layout, ink: Pixels) -> RowWays:
         )
         # Averaging thins a line's ink; a pixel half as dark as the pen still is the line's.
         mask = small < 150
-        if layout.separators:
-            mask = without_bars(mask, layout, scale / factor)
+        bars = _bars(mask, layout, scale / factor)
+        mask = _without_bars(mask, bars, scale / factor)
         ways = follow_rows(mask, layout.rows, scale / factor)
-        page.memo[key] = RowWays(mask, ways, factor, scale / factor)
+        page.memo[key] = RowWays(mask, bars, ways, factor, scale / factor)
     found: RowWays = page.memo[key]
     return found
 
@@ -182,11 +187,13 @@ def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
     return tuple(traces[id(b)] for b in layout.boxes)
 
 
-def without_bars(mask: Bools, layout: Layout, px_per_mm: float) -> Bools:
-    """The ink without the upright bars where columns begin; what crosses a bar is closed again.
+def _bars(mask: Bools, layout: Layout, px_per_mm: float) -> Bools:
+    """Where upright bars stand at which columns begin, and what is grey of them beside them.
 
     Only there: the spikes of rows close together make bars of their own.
     """
+    if not layout.separators:
+        return np.zeros(mask.shape, bool)
     edges = {b.box.left_mm for b in layout.boxes} | {b.box.right_mm for b in layout.boxes}
     near = np.zeros(mask.shape[1], bool)
     for x in edges:
@@ -194,12 +201,19 @@ def without_bars(mask: Bools, layout: Layout, px_per_mm: float) -> Bools:
     grey = (mask & near).astype(np.uint8)
     length = round(LEAST_BAR_MM * px_per_mm)
     bars = cv2.morphologyEx(grey, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-    wide = cv2.dilate(bars, np.ones((3, 3), np.uint8))
-    whole = mask.astype(np.uint8)
-    rest = cv2.bitwise_and(whole, 1 - wide)
+    beside = 2 * round(_BESIDE_BAR_MM * px_per_mm) + 1
+    wide: Bools = cv2.dilate(bars, np.ones((3, beside), np.uint8)) > 0
+    return wide
+
+
+def _without_bars(mask: Bools, bars: Bools, px_per_mm: float) -> Bools:
+    """The ink without bars; what crosses a bar is closed again."""
+    if not bars.any():
+        return mask
+    rest = mask & ~bars
     reach = np.ones((1, 2 * max(2, round(0.5 * px_per_mm)) + 1), np.uint8)
-    bridged = cv2.bitwise_and(cv2.morphologyEx(rest, cv2.MORPH_CLOSE, reach), whole)
-    result: Bools = (rest | bridged) > 0
+    closed = cv2.morphologyEx(rest.astype(np.uint8), cv2.MORPH_CLOSE, reach) > 0
+    result: Bools = rest | (closed & mask)
     return result
 
 

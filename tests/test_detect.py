@@ -647,6 +647,60 @@ def test_grey_scans_of_a_red_grid(
         assert match.score > 0.9, match.evidence
 
 
+@pytest.mark.parametrize("name", ["3x4+1R", "3x4+1R-joined"])
+def test_remains_of_a_frame_are_no_end_of_a_row(
+    name: str, formats: dict[str, Format], layout_of: FindLayout, ecg: Ecg, page_of: OpenPage
+) -> None:
+    """Of a frame 5 mm beyond the rows a scan leaves dashes, which may stand beside a row's level.
+
+    Taken for rows' ends, they make the one layout look like the other, some mm wider.
+    """
+    layout = layout_of("philips-tc30", name)
+    drawn = draw_page(layout, formats["philips-tc30"].info, ecg, grid=False)
+    for sides in ((-5.0, 5.0), (5.0,), (-5.0,)):
+        pixels = rasterise(drawn.pdf, PX_PER_MM)
+        for row in layout.rows:
+            for side in sides:
+                edge = row[0].box.left_mm if side < 0 else row[-1].box.right_mm
+                for up_mm in (-6.5, -1.0, 4.0):
+                    ends = ((edge + side, row[0].baseline_mm + up_mm + d) for d in (0.0, 2.5))
+                    start, stop = ([round(v * PX_PER_MM) for v in end] for end in ends)
+                    cv2.line(pixels, start, stop, (60, 60, 60), 3)
+        assert_found(best(page_of(png(pixels, 300), ".png"), formats["philips-tc30"]), layout)
+
+
+@pytest.mark.parametrize("drift_deg", [-2.8, 3.8])
+def test_a_straight_page_whose_leads_all_drift_one_way(
+    drift_deg: float,
+    formats: dict[str, Format],
+    layout_of: FindLayout,
+    ecg: Ecg,
+    page_of: OpenPage,
+) -> None:
+    """Twice in each row they drift by 6 mm, steeper than a page may lie; the grid is straight."""
+    layout = layout_of("philips-tc30", "3x4+1R")
+    seconds = np.arange(ecg.signal_mv.shape[1]) / ecg.fs_hz % 5 - 2.5
+    ramp_mv = -np.tan(np.radians(drift_deg)) * seconds * 25 / 10
+    drifted = Ecg((ecg.signal_mv + ramp_mv).astype(np.float32), ecg.fs_hz)
+    drawn = draw_page(layout, formats["philips-tc30"].info, drifted)
+    match = best(page_of(scanned(drawn.pdf, rotation_deg=-0.7)), formats["philips-tc30"])
+    assert match.layout.name == layout.name, match.evidence
+    assert match.score >= GOOD_SCORE, match.evidence
+    assert match.rotation_deg == pytest.approx(-0.7, abs=ROTATION_WITHIN_DEG)
+
+
+def test_rows_that_begin_off_their_level_are_told_by_print_beside_them(
+    formats: dict[str, Format], layout_of: FindLayout, ecg: Ecg, page_of: OpenPage
+) -> None:
+    """One electrode settles: II, III and the rhythm strip begin far above their levels."""
+    layout = layout_of("philips-tc30", "3x4+1R")
+    drawn = draw_page(layout, formats["philips-tc30"].info, shaken(ecg, 0.0, 1.6))
+    match = best(page_of(scanned(drawn.pdf)), formats["philips-tc30"])
+    assert match.layout.name == layout.name, match.evidence
+    assert match.score >= GOOD_SCORE, match.evidence
+    assert match.offset_mm[0] == pytest.approx(0, abs=OFFSET_WITHIN_MM)
+
+
 @pytest.mark.parametrize("grid", [True, False])
 @each_layout
 def test_no_frame_is_seen_where_there_is_none(

@@ -55,7 +55,16 @@ def fitted(dark: np.ndarray) -> tuple[list[Line], list[Line]]:
     """Each row's line by itself, and with the crossings fitted together."""
     small = cv2.resize(dark, None, fx=1 / FACTOR, fy=1 / FACTOR, interpolation=cv2.INTER_AREA)
     ways = follow_rows(small > 0.4, rows(), PX_PER_MM / FACTOR)
-    inks = column_ink(dark, ways, FACTOR, PX_PER_MM, PEN.width_px, PEN.blur_px, PEN.darkness)
+    inks = column_ink(
+        dark,
+        ways,
+        np.zeros(small.shape, bool),
+        FACTOR,
+        PX_PER_MM,
+        PEN.width_px,
+        PEN.blur_px,
+        PEN.darkness,
+    )
     alone = [fitted_line(ink, PEN) for ink in inks]
     return alone, fitted_crossings(dark, inks, alone, PEN, PX_PER_MM)
 

@@ -225,3 +225,48 @@ def test_the_pen_makes_the_difference(formats: dict[str, Format], page_of: OpenP
         read = np.interp(x, line.x_px, line.y_px)
         errors.append(float(np.std(read - np.interp(x, points[:, 0], points[:, 1]))))
     assert errors[0] < 0.3 * errors[1]
+
+
+# --- bars between columns ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["png", "scan"])
+@pytest.mark.parametrize("after_s", [-0.03, 0.0, 0.03])
+def test_a_bar_hides_what_it_crosses_and_is_no_trace(
+    after_s: float,
+    kind: str,
+    formats: dict[str, Format],
+    layout_of: Callable[[str, str], Layout],
+    ecg: Ecg,
+    page_of: OpenPage,
+) -> None:
+    """R waves stand before, at and after the bar at 5 s: under it nothing is read, beside it they.
+
+    0.2 mm along and 3.5 mm up or down are forgiven, as limbs are steep; a bar goes on for 70 mm.
+    """
+    edan, layout = formats["edan-se3"], layout_of("edan-se3", "3x4+1R")
+    r_peak_s = min((s for s in ecg.r_peaks_s if s > 5), default=5.0)
+    moved = np.roll(ecg.signal_mv, round((5 + after_s - r_peak_s) * ecg.fs_hz), axis=1)
+    drawn = draw_page(layout, edan.info, Ecg(moved, ecg.fs_hz), grid=False)
+    page = page_of(
+        as_png(drawn.pdf, 300) if kind == "png" else scanned(drawn.pdf),
+        ".png" if kind == "png" else ".pdf",
+    )
+    match = recognise(page, [edan]).match
+    page = upright(page, match)
+    hidden_mm = []
+    for curve, due in zip(curves_of(page, match.layout, edan), drawn.layout.boxes, strict=True):
+        if due.rhythm_strip:
+            continue
+        points = trace_points(due, drawn.layout, drawn.ecg)
+        away = curve.x_mm - curve.lead_box.box.left_mm
+        moved_mm = np.arange(-0.2, 0.21, 0.05)[:, None]
+        true = np.interp(
+            away + moved_mm, points[:, 0] - due.box.left_mm, points[:, 1] - due.baseline_mm
+        )
+        read = curve.y_mm - curve.lead_box.baseline_mm
+        off = np.maximum(true.min(axis=0) - read, read - true.max(axis=0))
+        near = (away < 2.5) | (away > due.box.width_mm - 2.5)
+        assert np.nanmax(off[near]) < 3.5, curve.lead_box.lead
+        hidden_mm.append(float(np.isnan(off).mean() * due.box.width_mm))
+    assert 0.2 < np.median(hidden_mm) < 1.5

@@ -14,6 +14,7 @@ import pytest
 from ecgvision.errors import UsageError
 from ecgvision.training.recipe import load_recipe
 from ecgvision.zoo.catalogue import EntryError, catalogue, entry_text, find_model, read_entry
+from ecgvision.zoo.links import local_links
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -116,6 +117,7 @@ def test_an_entry_written_is_read_as_itself(tmp_path: Path) -> None:
         ("weights.safetensors", "/w.safetensors", r"files\[0\]\.name"),
         ("weights.safetensors", "a/../w.safetensors", r"files\[0\]\.name"),
         ('role = "config"', 'role = "card"', r"files\[1\]: a file of role card must end in \.md"),
+        ('role = "config"', 'role = "picture"', "a file of role picture must end in .*png"),
         ('role = "config"', 'role = "notes"', r"files\[1\]\.role"),
         ('name = "config.json"', 'name = "weights.safetensors"', "files"),
         ("value = 0.8", "value = 0.9", r"metrics\[0\]: value must lie within low and high"),
@@ -228,7 +230,10 @@ def test_the_wheel_has_every_entry_and_card(tmp_path: Path) -> None:
         hashes = {name: hashlib.sha256(wheel.read(name)).hexdigest() for name in wheel.namelist()}
     for name, model in catalogue().items():
         beside = [model.beside(file) for file in model.entry.files]
-        for file in (model.path, model.card, *beside):
+        assert model.card is not None
+        shown = local_links(model.card.read_text(encoding="utf-8"))
+        pictures = [model.card.parent / one for one in shown]
+        for file in (model.path, model.card, *pictures, *beside):
             assert file is not None
             there = hashes[f"ecgvision/zoo_data/{name}/{file.name}"]
             assert there == hashlib.sha256(file.read_bytes()).hexdigest()

@@ -130,6 +130,7 @@ def bundle(
         raise UsageError("--calibrate DATASET is needed: pages to take the int8 file's ranges from")
     with extra("hub"):
         import huggingface_hub.utils.logging
+        import markdown_it  # noqa: F401
         import tomlkit  # noqa: F401
 
         # That a card has no head is no matter here.

@@ -196,8 +196,9 @@ def push(
 ) -> None:
     """Bring the trained RUN to the Hub, with its card, and print a `model.toml` to pull it by.
 
-    Weights, configuration and card go up, and ONNX files where the run has them; predictions,
-    rows, checkpoints and paths of this machine do not. A token with the right to write must be in
+    Weights, configuration and card go up, calibration.png beside the card where the card shows it,
+    and ONNX files where the run has them; predictions, rows, checkpoints and paths of this machine
+    do not. A token with the right to write must be in
     HF_TOKEN, or saved by `hf auth login`.
     """
     if out is not None:
@@ -205,7 +206,9 @@ def push(
     hub = _hub()
     from ecgvision.output import write_files
     from ecgvision.zoo.catalogue import entry_text
-    from ecgvision.zoo.packing import pack
+
+    with extra("hub"):
+        from ecgvision.zoo.packing import pack
     from ecgvision.zoo.push import push as push_pack
 
     packed = pack(run, card)

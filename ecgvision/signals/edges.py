@@ -84,6 +84,7 @@ class _Stretch:
 def column_ink(
     dark: NDArray[np.float32],
     ways: Sequence[Way],
+    bars: Bools,
     factor: int,
     px_per_mm: float,
     pen_px: float,
@@ -94,14 +95,19 @@ def column_ink(
     """Each row's ink by columns.
 
     `dark` is (H, W) from 0 (paper) to 1 (black), `ways` are the rows' ways on a mask `factor`
-    times as coarse; `pen_px` and `blur_px` are the pen's width and the blur's standard deviation,
-    `darkness` that of the pen's ink. `names` are where lead names are printed, in mm.
+    times as coarse; `bars`, on that mask, is where bars between columns hide all else. `pen_px` and
+    `blur_px` are the pen's width and the blur's standard deviation, `darkness` that of the pen's
+    ink. `names` are where lead names are printed, in mm.
     """
     first = ways[0].first * factor
     columns = np.arange(first, min(ways[0].last * factor, dark.shape[1]))
     index = (columns - first) // factor
     around = 2 * round(0.6 * pen_px + factor) + 1
-    found = [_stretch(dark, INK_SHARE * darkness, w, columns, index, factor, around) for w in ways]
+    barred = np.flatnonzero(bars.any(axis=0))
+    found = [
+        _stretch(dark, INK_SHARE * darkness, way, (bars, barred), columns, index, factor, around)
+        for way in ways
+    ]
     tail = int(np.ceil(2 * blur_px + 1))
     letters = _letters(names, columns, px_per_mm)
     return tuple(
@@ -128,22 +134,31 @@ def _stretch(
     dark: NDArray[np.float32],
     least: float,
     way: Way,
+    bars: tuple[Bools, Ints],
     columns: Ints,
     index: Ints,
     factor: int,
     around: int,
 ) -> _Stretch:
-    """The ink a way runs through in each column, if there is any within a pixel of it."""
+    """The ink a way runs through in each column, if there is any within a pixel of it.
+
+    Nothing is seen where the way is astray, or where its ink meets `bars`, which come with the
+    columns of the mask that hold some.
+    """
     tops = np.clip(way.top[index] * factor, 0, len(dark) - 1)
     bottoms = np.clip((way.bottom[index] + 1) * factor - 1, 0, len(dark) - 1)
     seen, high, low, top, bottom = stretches(dark, least, columns, tops, bottoms)
-    astray = way.astray[index]
+    unknown = way.astray[index]
+    mask, barred = bars
+    for at in np.flatnonzero(np.isin(index + way.first, barred)):
+        upper, lower = min(top[at], tops[at]), max(bottom[at], bottoms[at])
+        unknown[at] |= mask[upper // factor : lower // factor + 1, index[at] + way.first].any()
     return _Stretch(
-        seen & ~astray,
-        np.where(astray, tops, high),
-        np.where(astray, bottoms, low),
-        np.where(astray, tops, top),
-        np.where(astray, bottoms, bottom),
+        seen & ~unknown,
+        np.where(unknown, tops, high),
+        np.where(unknown, bottoms, low),
+        np.where(unknown, tops, top),
+        np.where(unknown, bottoms, bottom),
         minimum_filter1d(tops, around),
         maximum_filter1d(bottoms, around),
     )

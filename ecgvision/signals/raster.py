@@ -75,6 +75,7 @@ def _column_ink(
     return column_ink(
         dark,
         followed.ways,
+        followed.bars,
         followed.factor,
         scale,
         pen.width_px,

@@ -120,8 +120,8 @@ def time_shifts_mm(
 ) -> tuple[tuple[float, ...], ...]:
     """How far right of its box's left edge each lead's first sample stands, in mm, as in `rows`.
 
-    `dark` is (H, W) from 0 to 1. 0 for all where fewer than two ends of leads lie in the open. If
-    only right ends do, the unknown length of a sample leaves an error of up to 0.05 mm.
+    `dark` is (H, W) from 0 to 1. 0 for all where no end of a lead lies in the open. If only right
+    ends do, the unknown length of a sample leaves an error of up to 0.05 mm.
     """
     ends = [
         end
@@ -130,7 +130,7 @@ def time_shifts_mm(
         for is_start in (True, False)
         if (end := _end(lead_box, dark, ink, line, pen, px_per_mm, is_start=is_start))
     ]
-    if len(ends) < _LEAST_ENDS:
+    if not ends:
         return tuple(tuple(0.0 for _ in row) for row in rows)
     columns = _loose_columns(rows)
     return _best_placed(ends, columns).shifts_mm(rows)

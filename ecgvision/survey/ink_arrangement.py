@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from ecgvision.calibration.pulse_ink import ink_pulse_in
-from ecgvision.evidence import Evidence, Row
+from ecgvision.evidence import Evidence
 from ecgvision.grid import ink_of_page
+from ecgvision.ink_rows import Row
 from ecgvision.survey.arrangement import (
     COLUMN_SLACK_MM,
     LEAST_LEAD_MM,

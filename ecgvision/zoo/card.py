@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ecgvision.errors import EcgVisionError
 from ecgvision.zoo.entry import Entry, Metric
+from ecgvision.zoo.links import local_links
+from ecgvision.zoo.picture import PICTURE
 
 # The author's own of these go up; the rest comes from the entry.
 _THEIRS = ("language", "tags")
@@ -21,7 +23,7 @@ _METRICS = {"auc": "roc_auc", "brier": "brier_score", "sensitivity": "recall"}
 
 
 class CardError(EcgVisionError):
-    """A card cannot be read; the message names the file."""
+    """A card cannot be read, or leads nowhere; the message names the file."""
 
     code = "card"
 
@@ -41,6 +43,11 @@ class Card:
     def datasets(self) -> tuple[str, ...]:
         return tuple(_listed(self.head.get("datasets")))
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Where its text leads beside the web: names of files, as they are written."""
+        return local_links(self.text)
+
 
 def read_card(path: Path) -> Card:
     """The card in that file; raises `CardError`."""
@@ -57,6 +64,17 @@ def read_card(path: Path) -> Card:
     if not card.text.strip():
         raise CardError(f"{path.name}: expected a card's text, found none; see docs/publish.md")
     return Card(card.text.strip(), card.data.to_dict())
+
+
+def check_links(name: str, card: Card, there: Collection[str]) -> None:
+    """Raise `CardError` where the card leads to a file that is not `there`, beside it."""
+    dead = next((one for one in card.links if one not in there), None)
+    if dead is not None:
+        raise CardError(
+            f"{name}: expected links to the web, or to what goes up ({', '.join(there)}), found "
+            f"{dead[:80]!r}, which the Hub would not have; write its whole address, https://..., "
+            f"or take it out; the one picture that goes up is {PICTURE} beside the card"
+        )
 
 
 def card_text(entry: Entry, card: Card) -> str:

@@ -19,7 +19,7 @@ Repository = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=96)
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
-Role = Literal["weights", "config", "onnx", "onnx-int8", "card"]
+Role = Literal["weights", "config", "onnx", "onnx-int8", "card", "picture"]
 
 # What each role's file may be: formats that hold data and run nothing.
 SUFFIXES: dict[str, str] = {
@@ -28,6 +28,7 @@ SUFFIXES: dict[str, str] = {
     "onnx": ".onnx",
     "onnx-int8": ".onnx",
     "card": ".md",
+    "picture": ".png",
 }
 
 

@@ -20,14 +20,16 @@ from pydantic import ValidationError
 from ecgvision.errors import EcgVisionError
 from ecgvision.output import json_bytes
 from ecgvision.tasks import Task
-from ecgvision.zoo.card import Card, card_text, read_card
+from ecgvision.zoo.card import Card, card_text, check_links, read_card
 from ecgvision.zoo.catalogue import ENTRY, read_entry
 from ecgvision.zoo.entry import Entry, ImageStyle, ModelFile, ModelTask
+from ecgvision.zoo.picture import PICTURE, read_picture
 
 RECIPE, ABOUT, WEIGHTS, CLINICAL = "recipe.toml", "run.json", "weights.safetensors", "clinical.json"
 CONFIG, README = "config.json", "README.md"
 ROLES = {
     README: "card",
+    PICTURE: "picture",
     CONFIG: "config",
     WEIGHTS: "weights",
     "model.onnx": "onnx",
@@ -129,7 +131,8 @@ def pack(run: Path, card: Path) -> Pack:
     """Read a finished run and its card, and take of them what may go up.
 
     A `model.toml` beside the card says what is known of the model; without one, recipe and card
-    do. Raises `PackingError`, `EntryError`.
+    do. The picture beside the card goes up where the card shows it. Raises `PackingError`,
+    `EntryError`, `CardError`, `PictureError`.
     """
     entry, config, left_out = told_of(run, card)
     written = read_card(card)
@@ -138,7 +141,10 @@ def pack(run: Path, card: Path) -> Pack:
         CONFIG: json_bytes(config),
         WEIGHTS: _weights(run / WEIGHTS, _json(run / ABOUT)),
     }
+    if PICTURE in written.links:
+        files[PICTURE] = read_picture(card.parent / PICTURE)
     files |= {name: _onnx(run / name) for name in _ONNX if _is(run / name)}
+    check_links(card.name, written, files)
     return Pack(files, entry, left_out)
 
 

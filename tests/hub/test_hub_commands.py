@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from ecgvision.cli import main
 from ecgvision.zoo.catalogue import entry_text
 from ecgvision.zoo.hub import Hub
 
-from .conftest import WEIGHTS, put
+from .conftest import CARD, WEIGHTS, put
 from .server import HubServer
 
 # The client's own way of sending large files.
@@ -71,6 +73,28 @@ def test_from_a_run_to_another_computer(
     assert again.exit_code == 2
     assert "tags are never moved" in again.stderr
     assert "token-" not in done.stderr + again.stderr + pulled.stderr
+
+
+def test_a_picture_that_may_not_go_up_keeps_all_down(
+    models: Callable[..., Result],
+    server: HubServer,
+    name: str,
+    make_run: Callable[..., Path],
+    card: Path,
+) -> None:
+    card.write_text(f"{CARD}![Plot](calibration.png)\n")
+    asked = ("push", make_run(), "--repo", name, "--card", card)
+    refused = models(*asked, token="token-writes")
+    assert refused.exit_code == 1
+    (line,) = refused.stderr.splitlines()
+    assert "tiny/calibration.png: expected the picture that the card shows, found none" in line
+    assert (server.asked, name in server.repositories) == ([], False)
+    picture = io.BytesIO()
+    Image.new("L", (8, 8)).save(picture, "PNG")
+    (card.parent / "calibration.png").write_bytes(picture.getvalue())
+    seen = models(*asked, "--dry-run")
+    assert seen.exit_code == 0, seen.stderr
+    assert f"would go up: calibration.png, {len(picture.getvalue())} bytes" in seen.stderr
 
 
 def test_a_cached_model_is_verified_and_mended(
