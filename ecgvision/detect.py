@@ -31,6 +31,8 @@ _HARDLY_NAMED, _NAMED, _SURELY_NAMED = 0.25, 0.65, 0.9
 _BETWEEN, _BETWEEN_NAMED = 0.3, 0.45
 # So much of a row's length has ink at its level; where text names the leads, this is enough.
 _LEAST, _LEAST_NAMED = 0.3, 0.12
+# Beginnings and ends of rows that are no further from each other agree.
+_AGREE_MM = 0.4
 # Without a known scale, what is measured in the guessed scale may be this much off.
 _SCALE_RANGE = (0.55, 1.6)
 
@@ -221,8 +223,8 @@ def _fit_named_rows(
     edges = _fit_edges(evidence, layout, rows)
     if edges is None:
         edges = _fit_edges(evidence, layout, rows, left_mm=min(row.left_mm for row in rows.rows))
-    if edges is None:
-        return None
+        if edges is None or edges[1] > _AGREE_MM:
+            return None
     placed = _placed(layout, rows, edges[0])
     named = _text_share(evidence, placed) if evidence.names else _names_share(evidence, placed)
     return (rows, edges) if named is not None and named >= _SURELY_NAMED else None
@@ -328,23 +330,38 @@ def _fit_edges(
 ) -> tuple[float, float] | None:
     """(dx, how far the ends are off) in mm, or None where the rows are of another width.
 
-    The rows begin at `left_mm`, or where most of them do. Drift may take most of them off their
-    levels at an end; on vector pages, where nothing else is beside them, the longest will do.
+    The rows begin at `left_mm`, or where most of them do, and end where most of them do. Drift may
+    take most of them off their levels there: on vector pages, where nothing else is beside them,
+    the longest will do. Where beginnings and ends are apart, one of them was not seen, and dx is
+    what most rows tell.
     """
     vector = evidence.page.origin == "vector"
-    lefts = [row.left_mm for row in rows.rows]
-    begins = [_median(lefts) if left_mm is None else left_mm, *([min(lefts)] * vector)]
+    lefts = [row.left_mm for row in rows.rows] if left_mm is None else [left_mm]
     best: tuple[float, float] | None = None
     for due_left, due_rights in _due_edges(layout):
-        beyond = [row.right_mm - due for row, due in zip(rows.rows, due_rights, strict=True)]
-        for left, right_shift in product(begins, (_median(beyond), *([max(beyond)] * vector))):
-            left_shift = left - due_left
-            error = abs(right_shift - left_shift) / 2
-            dx = (right_shift + left_shift) / 2
+        begins = [left - due_left for left in lefts]
+        ends = [row.right_mm - due for row, due in zip(rows.rows, due_rights, strict=True)]
+        for begin, end in product(
+            (_median(begins), *([min(begins)] * vector)), (_median(ends), *([max(ends)] * vector))
+        ):
+            error, dx = abs(end - begin) / 2, (end + begin) / 2
             fits = error <= _EDGE_SLACK_MM and abs(dx) <= _MOST_OFFSET_MM
             if fits and (best is None or error < best[1]):
-                best = (dx, error)
+                told = _told_by_most(begins, ends) if evidence.scale_from != "layout" else dx
+                apart = error > _AGREE_MM and abs(told) <= _MOST_OFFSET_MM
+                best = (told if apart else dx, error)
     return best
+
+
+def _told_by_most(begins_mm: Sequence[float], ends_mm: Sequence[float]) -> float:
+    """The shift that most of the rows' beginnings and ends agree on, the beginnings before ends.
+
+    >>> _told_by_most([0.0, 0.1, 0.1, 3.0], [-2.8, -2.8, 0.0, -2.7])
+    0.05
+    """
+    shifts = [*begins_mm, *ends_mm]
+    agreeing = [[one for one in shifts if abs(one - at) <= _AGREE_MM] for at in shifts]
+    return _median(max(agreeing, key=len))
 
 
 def _scaled_by_extent(evidence: Evidence, layout: Layout) -> Evidence | None:

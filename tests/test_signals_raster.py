@@ -242,7 +242,7 @@ def test_a_bar_hides_what_it_crosses_and_is_no_trace(
 ) -> None:
     """R waves stand before, at and after the bar at 5 s: under it nothing is read, beside it they.
 
-    0.2 mm along and 3.5 mm up or down are forgiven, as limbs are steep; a bar goes on for 70 mm.
+    0.2 mm along and 4.5 mm up or down are forgiven, as limbs are steep; a bar goes on for 70 mm.
     """
     edan, layout = formats["edan-se3"], layout_of("edan-se3", "3x4+1R")
     r_peak_s = min((s for s in ecg.r_peaks_s if s > 5), default=5.0)
@@ -267,6 +267,6 @@ def test_a_bar_hides_what_it_crosses_and_is_no_trace(
         read = curve.y_mm - curve.lead_box.baseline_mm
         off = np.maximum(true.min(axis=0) - read, read - true.max(axis=0))
         near = (away < 2.5) | (away > due.box.width_mm - 2.5)
-        assert np.nanmax(off[near]) < 3.5, curve.lead_box.lead
+        assert np.nanmax(off[near]) < 4.5, curve.lead_box.lead
         hidden_mm.append(float(np.isnan(off).mean() * due.box.width_mm))
     assert 0.2 < np.median(hidden_mm) < 1.5
