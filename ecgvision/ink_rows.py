@@ -21,6 +21,8 @@ THIN_MM = 1.2
 # Past its last thin run a row goes on through ink at most this far from its baseline, over gaps
 # no wider than this.
 _END_BAND_MM, _END_GAP_MM = 8.0, 6.0
+# A spike that the row ends in goes up or down so far, and on for so much.
+_SPIKE_MM, _SPIKE_WIDE_MM = 40.0, 1.5
 # Ink this narrow and so far from a row's end stands there for itself, unless it is the upright of a
 # pulse, inked for such a share of its way up and as little of it down.
 _SLIVER_MM, _SLIVER_GAP_MM = 1.0, 2.0
@@ -142,7 +144,27 @@ def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
     right = _end(row.right_mm * px_per_mm, stretches, px_per_mm)
     mirrored = [(-stop, -start, sliver) for start, stop, sliver in reversed(stretches)]
     left = -_end(-row.left_mm * px_per_mm, mirrored, px_per_mm)
+    right += _spike_px(mask, level, right, px_per_mm)
+    left -= _spike_px(mask[:, ::-1], level, mask.shape[1] - left, px_per_mm)
     return replace(row, left_mm=left / px_per_mm, right_mm=right / px_per_mm)
+
+
+def _spike_px(mask: Bools, level: int, end: float, px_per_mm: float) -> int:
+    """By how many columns ink that hangs together with a row's goes on past its end.
+
+    A row may end within a spike: the rest of it stands far above or below the row's level.
+    """
+    reach, band, edge = (round(mm * px_per_mm) for mm in (_SPIKE_MM, _END_BAND_MM, _SPIKE_WIDE_MM))
+    top, stop = max(0, level - reach), round(end)
+    window = mask[top : level + reach, max(0, stop - edge) : stop + edge]
+    before = min(stop, edge)
+    if not window[:, before : before + 1].any():
+        return 0
+    _, labels = cv2.connectedComponents(window.astype(np.uint8), connectivity=8)
+    inside = slice(max(0, level - top - band), level - top + band)
+    own = np.setdiff1d(labels[inside, :before], 0)
+    past = np.flatnonzero(np.isin(labels[:, before:], own).any(axis=0))
+    return int(past[-1]) + 1 if len(past) else 0
 
 
 def _end(right: float, stretches: Sequence[tuple[int, int, bool]], px_per_mm: float) -> float:
@@ -161,9 +183,17 @@ def _end(right: float, stretches: Sequence[tuple[int, int, bool]], px_per_mm: fl
 
 
 def _is_upright(above: Bools, below: Bools, start: int, stop: int) -> bool:
-    """Whether ink above and below a row's level is the upright of a pulse: it goes up only."""
+    """Whether ink above and below a row's level is the upright of a pulse: it goes one way only.
+
+    Up, or down on a page that lies upside down.
+    """
     up, down = (np.asarray(part[:, start:stop].any(axis=1)) for part in (above, below))
-    return bool(up.mean() > _UPRIGHT and down[len(down) // 8 :].mean() < 1 - _UPRIGHT)
+    ways = ((up, down[len(down) // 8 :]), (down, up[: len(up) - len(up) // 8]))
+    return any(
+        bool(one.mean() > _UPRIGHT and other.mean() < 1 - _UPRIGHT)
+        for one, other in ways
+        if len(one) and len(other)
+    )
 
 
 def _stretches(ink: Bools) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # A frame is at least so wide and high. Each of its sides is within so much of a straight line; so
 # many mm of it are inked, and such a share: no trace stays so close to one level on all four sides.
 _LEAST_FRAME_MM, _FRAME_SLACK_MM = (150.0, 60.0), 0.8
-_FRAME_INK_MM, _FRAMED = (60.0, 24.0), 0.3
+_FRAME_INK_MM, _FRAMED = (60.0, 24.0), 0.4
 _BESIDE_MM2 = 1.0  # specks; a mm of a row is a third of that, and rows go on for more
 
 

@@ -227,12 +227,18 @@ def test_the_pen_makes_the_difference(formats: dict[str, Format], page_of: OpenP
     assert errors[0] < 0.3 * errors[1]
 
 
-# --- bars between columns ----------------------------------------------------------------------
+# --- where columns meet ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["png", "scan"])
 @pytest.mark.parametrize("after_s", [-0.03, 0.0, 0.03])
-def test_a_bar_hides_what_it_crosses_and_is_no_trace(
+@pytest.mark.parametrize(
+    ("format_id", "name"),
+    [("edan-se3", "3x4+1R"), ("ge-mac1200", "6x2"), ("philips-tc30", "3x4+1R-joined")],
+)
+def test_what_is_not_seen_where_columns_meet_is_missing(
+    format_id: str,
+    name: str,
     after_s: float,
     kind: str,
     formats: dict[str, Format],
@@ -240,22 +246,23 @@ def test_a_bar_hides_what_it_crosses_and_is_no_trace(
     ecg: Ecg,
     page_of: OpenPage,
 ) -> None:
-    """R waves stand before, at and after the bar at 5 s: under it nothing is read, beside it they.
+    """R waves stand before, at and after the joint at 5 s.
 
-    0.2 mm along and 4.5 mm up or down are forgiven, as limbs are steep; a bar goes on for 70 mm.
+    Under a bar nothing is read, nor where a line changes over from lead to lead. 0.2 mm along and
+    5 mm up or down are forgiven, as limbs are steep.
     """
-    edan, layout = formats["edan-se3"], layout_of("edan-se3", "3x4+1R")
+    one, layout = formats[format_id], layout_of(format_id, name)
     r_peak_s = min((s for s in ecg.r_peaks_s if s > 5), default=5.0)
     moved = np.roll(ecg.signal_mv, round((5 + after_s - r_peak_s) * ecg.fs_hz), axis=1)
-    drawn = draw_page(layout, edan.info, Ecg(moved, ecg.fs_hz), grid=False)
+    drawn = draw_page(layout, one.info, Ecg(moved, ecg.fs_hz), grid=False)
     page = page_of(
         as_png(drawn.pdf, 300) if kind == "png" else scanned(drawn.pdf),
         ".png" if kind == "png" else ".pdf",
     )
-    match = recognise(page, [edan]).match
+    match = recognise(page, [one]).match
     page = upright(page, match)
     hidden_mm = []
-    for curve, due in zip(curves_of(page, match.layout, edan), drawn.layout.boxes, strict=True):
+    for curve, due in zip(curves_of(page, match.layout, one), drawn.layout.boxes, strict=True):
         if due.rhythm_strip:
             continue
         points = trace_points(due, drawn.layout, drawn.ecg)
@@ -266,7 +273,8 @@ def test_a_bar_hides_what_it_crosses_and_is_no_trace(
         )
         read = curve.y_mm - curve.lead_box.baseline_mm
         off = np.maximum(true.min(axis=0) - read, read - true.max(axis=0))
-        near = (away < 2.5) | (away > due.box.width_mm - 2.5)
-        assert np.nanmax(off[near]) < 4.5, curve.lead_box.lead
+        near = away > due.box.width_mm - 2.5 if due.stop_s <= 5.1 else away < 2.5
+        assert np.nanmax(off[near]) < 5, curve.lead_box.lead
         hidden_mm.append(float(np.isnan(off).mean() * due.box.width_mm))
-    assert 0.2 < np.median(hidden_mm) < 1.5
+    assert max(hidden_mm) < 2
+    assert not layout.separators or min(hidden_mm) > 0.15

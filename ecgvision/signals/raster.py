@@ -11,6 +11,7 @@ from ecgvision.recording import LeadCurve
 from ecgvision.signals.crossings import fitted_crossings
 from ecgvision.signals.edges import INK_SHARE, ColumnInk, column_ink
 from ecgvision.signals.fit import Line, fitted_line
+from ecgvision.signals.joints import own_parts_mm
 from ecgvision.signals.pen import USUAL_MM, Pen, ink_darkness, measured_pen
 from ecgvision.signals.starts import time_shifts_mm
 from ecgvision.trace import RowWays, name_boxes, row_ways
@@ -54,8 +55,9 @@ def raster_curves(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadCurve, .
     shifts_mm = time_shifts_mm(layout.rows, dark, inks, lines, pen, scale)
     curves = {}
     for row, one, line, shifts in zip(layout.rows, inks, lines, shifts_mm, strict=True):
-        for lead_box, shift_mm in zip(row, shifts, strict=True):
-            curves[id(lead_box)] = _curve(lead_box, one, line, scale, shift_mm)
+        own_mm = own_parts_mm(row, one, line, scale, _EXPLAINED_MM)
+        for lead_box, shift_mm, part_mm in zip(row, shifts, own_mm, strict=True):
+            curves[id(lead_box)] = _curve(lead_box, one, line, scale, shift_mm, part_mm)
     return tuple(curves[id(lead_box)] for lead_box in layout.boxes)
 
 
@@ -97,15 +99,22 @@ def _darkness(dark: NDArray[np.float32], followed: RowWays) -> float:
 
 
 def _curve(
-    lead_box: LeadBox, ink: ColumnInk, line: Line, scale: float, shift_mm: float
+    lead_box: LeadBox,
+    ink: ColumnInk,
+    line: Line,
+    scale: float,
+    shift_mm: float,
+    part_mm: tuple[float, float],
 ) -> LeadCurve:
+    """The lead's curve off its row's line, of which `part_mm` is its own."""
     left, right = lead_box.box.left_mm + shift_mm, lead_box.box.right_mm + shift_mm
     x_mm = line.x_px / scale
     inside = (x_mm >= left) & (x_mm <= right)
-    read = _bridged(ink.seen, _BRIDGED_MM * scale)
+    columns = (ink.columns + 0.5) / scale
+    own = (columns >= part_mm[0]) & (columns <= part_mm[1])
+    read = _bridged(ink.seen, _BRIDGED_MM * scale) & own
     node = np.clip((line.x_px - ink.columns[0]).astype(np.int64), 0, len(ink.columns) - 1)
     y_mm = np.where(read[node] & np.isfinite(line.y_px), line.y_px / scale, np.nan)[inside]
-    columns = (ink.columns + 0.5) / scale
     within = (columns >= left) & (columns <= right)
     coverage = float(read[within].mean()) if within.any() else 0.0
     if coverage < _LEAST_COVERAGE:
