@@ -212,9 +212,8 @@ def _skew_of(pixels: Pixels, mask: Bools, px_per_mm: float) -> float:
     lean = grid_lean_deg(level, px_per_mm)
     if lean is None and abs(rotation) > _DOUBTED_SKEW_DEG:
         # All leads may drift one way by as much, on a page that lies straight.
-        straight = grid_lean_deg(pixels, px_per_mm)
-        if straight is not None:
-            return straight if abs(straight) >= _LEAST_SKEW_DEG else 0.0
+        lean = grid_lean_deg(pixels, px_per_mm)
+        rotation = rotation if lean is None else 0.0
     if lean is None:
         for _ in range(_STARTS_ROUNDS):
             if rotation:

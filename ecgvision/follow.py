@@ -22,7 +22,7 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.lead_ends import taken_out
 from ecgvision.path import FLAT_PX, Pinned, band_of, cheapest_way
-from ecgvision.runs import painted
+from ecgvision.runs import painted, true_runs
 from ecgvision.types import LeadBox
 
 if TYPE_CHECKING:
@@ -151,11 +151,10 @@ def exchange_back(
         upper, lower = ways[one], ways[other]
         below = upper.top + upper.bottom > lower.top + lower.bottom
         flat = (upper.bottom - upper.top <= FLAT_PX) & (lower.bottom - lower.top <= FLAT_PX)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], below.astype(np.int8), [0]])))
         down = (upper.top + upper.bottom - lower.top - lower.bottom) / 2
         by_a_row = _BY_A_ROW * (baselines[other] - baselines[one])
         swapped = np.zeros(len(below), bool)
-        for start, stop in zip(edges[0::2], edges[1::2], strict=True):
+        for start, stop in true_runs(below):
             long = stop - start >= _EXCHANGED_MM * px_per_mm
             far = long and float(np.median(down[start:stop])) >= by_a_row
             if long and flat[start:stop].mean() >= (_SOME_FLAT if far else _MOSTLY_FLAT):
@@ -253,8 +252,7 @@ def _stretches(part: Bools, touching: Bools | None, least_px: float) -> Iterator
     near = part if touching is None else part & touching
     in_column = np.count_nonzero(part, axis=0)
     # A piece ends where a column has nothing: most stretches between such are soon left out.
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], (in_column > 0).astype(np.int8), [0]])))
-    for start, stop in zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True):
+    for start, stop in true_runs(in_column > 0):
         if in_column[start:stop].sum() < least_px or not near[:, start:stop].any():
             continue
         _, labels, stats, _ = cv2.connectedComponentsWithStats(

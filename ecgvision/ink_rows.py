@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ecgvision.runs import true_runs
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -139,7 +141,7 @@ def _to_its_ends(row: Row, mask: Bools, px_per_mm: float) -> Row:
     most = _SLIVER_MM * px_per_mm
     stretches = [
         (start, stop, stop - start <= most and not _is_upright(above, below, start, stop))
-        for start, stop in _stretches(np.asarray(above.any(axis=0) | below.any(axis=0)))
+        for start, stop in true_runs(np.asarray(above.any(axis=0) | below.any(axis=0)))
     ]
     right = _end(row.right_mm * px_per_mm, stretches, px_per_mm)
     mirrored = [(-stop, -start, sliver) for start, stop, sliver in reversed(stretches)]
@@ -194,9 +196,3 @@ def _is_upright(above: Bools, below: Bools, start: int, stop: int) -> bool:
         for one, other in ways
         if len(one) and len(other)
     )
-
-
-def _stretches(ink: Bools) -> list[tuple[int, int]]:
-    """The first columns with ink, and those after the last."""
-    changes = np.flatnonzero(np.diff(ink.astype(np.int8), prepend=0, append=0)).tolist()
-    return list(zip(changes[0::2], changes[1::2], strict=True))

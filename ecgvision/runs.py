@@ -1,7 +1,7 @@
 """Walks up and down columns of ink: where the stretch around a place ends, how much lies between.
 
-Compiled, as they ask for a few places in each column, and sums over whole pages would cost more
-than all else.
+Mostly compiled, as they ask for a few places in each column, and sums over whole pages would cost
+more than all else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+
+
+def true_runs(mask: Bools) -> list[tuple[int, int]]:
+    """From where to before where each run of True in `mask`, (n,), goes.
+
+    >>> true_runs(np.array([True, False, True, True]))
+    [(0, 1), (2, 4)]
+    """
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).tolist()
+    return list(zip(edges[0::2], edges[1::2], strict=True))
 
 
 def upper_ends(ink: Bools, rows: Ints, columns: Ints) -> Ints:

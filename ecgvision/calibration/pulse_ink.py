@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecgvision.runs import true_runs
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -137,14 +139,6 @@ def _alike(edge: _Edge, start: int, stop: int) -> bool:
     return both > 0.5 * min(edge.bottom - edge.top, stop - start)
 
 
-def _runs(inked: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(start, stop) of each run of True."""
-    step = np.diff(inked.astype(np.int8), prepend=0, append=0)
-    return list(
-        zip(np.flatnonzero(step == 1).tolist(), np.flatnonzero(step == -1).tolist(), strict=True)
-    )
-
-
 def _pulse_between(
     dark: Floats, first: _Edge, second: _Edge, px_per_mm: float
 ) -> tuple[float, _Foot] | None:
@@ -219,7 +213,7 @@ def _middles(dark: Floats, columns: Sequence[int], level: int, px_per_mm: float)
     found = np.full(len(columns), np.nan)
     for index, x in enumerate(columns):
         column = dark[:, x]
-        runs = _runs(column >= _DARK)
+        runs = true_runs(column >= _DARK)
         near = [r for r in runs if r[0] <= level + reach and r[1] >= level - reach]
         if len(near) != 1 or near[0][1] - near[0][0] > _THICK_MM * px_per_mm:
             continue

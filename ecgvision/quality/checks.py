@@ -11,6 +11,7 @@ import numpy as np
 from ecgvision.quality.beats import BEAT_FIRST, Beats
 from ecgvision.quality.physics import stretches
 from ecgvision.quality.rows import FS_HZ, Row
+from ecgvision.runs import true_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def clipped_s(row: Row) -> float:
             continue
         long = [
             stop - start
-            for start, stop in _runs(at_edge & row.seen)
+            for start, stop in true_runs(at_edge & row.seen)
             if stop - start >= _STILL_S * FS_HZ and _is_steep(row.mv, start, stop, high - low)
         ]
         longest = max(longest, sum(long) / FS_HZ)
@@ -87,11 +88,6 @@ def _is_steep(mv: Floats, start: int, stop: int, span: float) -> bool:
     sides = [abs(float(mv[before] - mv[start]))] if before >= 0 else []
     sides += [abs(float(mv[after] - mv[stop - 1]))] if after < len(mv) else []
     return bool(sides) and min(sides) > _STEEP * span
-
-
-def _runs(mask: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def jumps_s(row: Row) -> tuple[float, ...]:

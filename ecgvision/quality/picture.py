@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ecgvision.runs import true_runs
 from ecgvision.types import LEADS, RGB, Box
 
 if TYPE_CHECKING:
@@ -153,8 +154,8 @@ def _draw_lead(
     else:
         points_mm = np.column_stack([curve.x_mm, curve.y_mm])
         known = np.isfinite(curve.x_mm) & np.isfinite(curve.y_mm)
-        for run in _runs(known):
-            fine = scale.fine(points_mm[run])
+        for start, stop in true_runs(known):
+            fine = scale.fine(points_mm[start:stop])
             cv2.polylines(picture, [fine], False, rgb, 2, cv2.LINE_AA, _SUBPIXEL)
         gaps = list(_gaps(curve.x_mm, known, box))
     for left_mm, right_mm in gaps:
@@ -167,21 +168,15 @@ def _draw_lead(
     cv2.putText(picture, name, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.6, rgb, 2, cv2.LINE_AA)
 
 
-def _runs(known: NDArray[np.bool_]) -> Iterator[slice]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
-    for first, last in zip(edges[::2], edges[1::2], strict=True):
-        yield slice(int(first), int(last))
-
-
 def _gaps(
     x_mm: NDArray[np.float64], known: NDArray[np.bool_], box: Box
 ) -> Iterator[tuple[float, float]]:
     """From where to where nothing was read, ends of the box included."""
     at = box.left_mm
-    for run in _runs(known):
-        if x_mm[run][0] - at > _GAP_MM:
-            yield at, float(x_mm[run][0])
-        at = float(x_mm[run][-1])
+    for start, stop in true_runs(known):
+        if x_mm[start] - at > _GAP_MM:
+            yield at, float(x_mm[start])
+        at = float(x_mm[stop - 1])
     if box.right_mm - at > _GAP_MM:
         yield at, box.right_mm
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecgvision.compiled import compiled
+from ecgvision.runs import true_runs
 from ecgvision.signals.fit import NODES_PER_PX
 
 if TYPE_CHECKING:
@@ -66,14 +67,12 @@ def _meetings(one: Floats, other: Floats, pen_px: float, margin: int) -> list[in
     found: set[int] = set()
     for line, beside in ((one, other), (other, one)):
         distance = _distances(line, beside, int(np.ceil(pen_px * NODES_PER_PX)))
-        near = np.concatenate([[0], (distance < pen_px).astype(np.int8), [0]])
-        edges = np.flatnonzero(np.diff(near))
-        for first, stop in zip(edges[0::2], edges[1::2], strict=True):
+        for first, stop in true_runs(distance < pen_px):
             if stop - first > _LONG_PENS * pen_px * NODES_PER_PX:
                 inside = round(pen_px)
-                found.update((int(first) + inside, int(stop) - 1 - inside))
+                found.update((first + inside, stop - 1 - inside))
             else:
-                found.add(int(first) + int(np.argmin(distance[first:stop])))
+                found.add(first + int(np.argmin(distance[first:stop])))
     kept: list[int] = []
     for node in sorted(found):
         inside_ends = margin <= node < len(one) - margin

@@ -82,20 +82,14 @@ def equations(  # type: ignore[no-untyped-def]
             ends, touch, middle, whole, share, steps, weights, sigma, every,
             line, at, part, last, chain, value,
         )  # fmt: skip
-        counted = 0
+        cost = _with_column(cost, i, reach, every, seen, rest, drawn, paper, alone)
         low, high = _inked(reach, 0, height)
         while low < high:
-            # Pixels from `counted` on that no line inks, then those that one does.
-            first, stop = (low + every - 1) // every, (high + every - 1) // every
-            cost += alone[i, first] - alone[i, counted]
-            cost += _pixels_cost(i, first * every, high, every, seen, rest, drawn, paper)
             _add_pixels(
-                i, first * every, high, every, seen, rest, drawn, paper, line, at, part,
-                last, chain, value, work, used, bands, pull,
+                i, (low + every - 1) // every * every, high, every, seen, rest, drawn, paper, line,
+                at, part, last, chain, value, work, used, bands, pull,
             )  # fmt: skip
-            counted = stop
             low, high = _inked(reach, high, height)
-        cost += alone[i, alone.shape[1] - 1] - alone[i, counted]
         for r in range(rows):
             drawn[r, reach[r, 0] : reach[r, 1]] = 0.0
             last[reach[r, 0] : reach[r, 1]] = -1
@@ -126,18 +120,30 @@ def cost_of(  # type: ignore[no-untyped-def]
         middle = i * NODES_PER_PX + NODES_PER_PX // 2
         for r in range(rows):
             reach[r] = draw_column(ends[r], middle, sigma, steps, weights, every, drawn[r], below)
-        counted = 0
-        low, high = _inked(reach, 0, height)
-        while low < high:
-            first, stop = (low + every - 1) // every, (high + every - 1) // every
-            cost += alone[i, first] - alone[i, counted]
-            cost += _pixels_cost(i, first * every, high, every, seen, rest, drawn, paper)
-            counted = stop
-            low, high = _inked(reach, high, height)
-        cost += alone[i, alone.shape[1] - 1] - alone[i, counted]
+        cost = _with_column(cost, i, reach, every, seen, rest, drawn, paper, alone)
         for r in range(rows):
             drawn[r, reach[r, 0] : reach[r, 1]] = 0.0
     return cost
+
+
+@compiled
+def _with_column(  # type: ignore[no-untyped-def]
+    cost, i, reach, every, seen, rest, drawn, paper, alone
+):
+    """The cost and that of column i: of pixels that no line inks, and of those that one does.
+
+    `paper` is filled in where one does.
+    """
+    counted, height = 0, seen.shape[0]
+    low, high = _inked(reach, 0, height)
+    while low < high:
+        # Pixels from `counted` on that no line inks, then those that one does.
+        first, stop = (low + every - 1) // every, (high + every - 1) // every
+        cost += alone[i, first] - alone[i, counted]
+        cost += _pixels_cost(i, first * every, high, every, seen, rest, drawn, paper)
+        counted = stop
+        low, high = _inked(reach, high, height)
+    return cost + (alone[i, alone.shape[1] - 1] - alone[i, counted])
 
 
 @compiled

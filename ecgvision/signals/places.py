@@ -14,6 +14,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.ndimage import gaussian_filter1d
 
+from ecgvision.runs import true_runs
 from ecgvision.signals.edges import ColumnInk
 from ecgvision.signals.exchanges import turns
 from ecgvision.signals.fit import NODES_PER_PX, Line, Rim, rim_of
@@ -139,9 +140,8 @@ def places_of(
     hidden = np.stack([ink.seen & ink.shared for ink in inks])
     around = round(_AROUND_MM * px_per_mm)
     meet = np.convolve(hidden.any(axis=0), np.ones(2 * around + 1), "same") > 0.5
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], meet.astype(np.int8), [0]])))
     places, rim = [], rim_of(pen)
-    for first, stop in zip(edges[0::2], edges[1::2], strict=True):
+    for first, stop in true_runs(meet):
         moving = tuple(int(r) for r in np.flatnonzero(hidden[:, first:stop].any(axis=1)))
         nodes = slice(first * NODES_PER_PX, stop * NODES_PER_PX)
         parts = [line.y_px[nodes] for line in lines]
@@ -152,14 +152,14 @@ def places_of(
         top = max(0, int(min(parts[row].min() for row in moving)) - margin)
         bottom = min(len(dark), int(max(parts[row].max() for row in moving)) + margin)
         column = int(inks[0].columns[first])
-        part = dark[top:bottom, column : column + int(stop - first)]
+        part = dark[top:bottom, column : column + stop - first]
         seen = np.minimum(part / pen.darkness, 1.0).astype(np.float64)
         still = [p - top for r, p in enumerate(parts) if r not in moving and np.isfinite(p).all()]
         start = np.stack([parts[row] for row in moving]) - top
         rest = _rest(still, seen.shape, pen)
         places.append(
             Place(
-                int(first), int(stop), top, moving, seen, rest, start, pen, rim,
+                first, stop, top, moving, seen, rest, start, pen, rim,
                 _views(seen, rest), int(np.count_nonzero(seen > _INK)),
             )
         )  # fmt: skip

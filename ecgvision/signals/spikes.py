@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ecgvision.runs import true_runs
 from ecgvision.signals.pairs import best_pairs, coarse, inked
 from ecgvision.signals.pen import Pen
 
@@ -117,8 +118,7 @@ def _tops(image: Bools, pen_px: float) -> list[tuple[float, int]]:
     begins[reach:] &= ~image[:-reach]
     found: list[tuple[int, tuple[float, int]]] = []
     for row in np.flatnonzero(begins.sum(axis=1) >= _TIP_PENS * pen_px):
-        here = np.flatnonzero(np.diff(np.concatenate([[0], begins[row], [0]]).astype(np.int8)))
-        for first, stop in zip(here[0::2], here[1::2], strict=True):
+        for first, stop in true_runs(begins[row]):
             if first == 0 or stop == image.shape[1] or stop - first < _TIP_PENS * pen_px:
                 continue
             below = np.flatnonzero(~image[row:, (first + stop - 1) // 2])

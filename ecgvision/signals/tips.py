@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecgvision.runs import true_runs
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -40,9 +42,8 @@ def missed_tips(ink: ColumnInk, misfit: Floats, pen_px: float) -> tuple[Ints, Fl
         past, opposite = misfit[:, side], misfit[:, 1 - side]
         short = ink.seen & free & ~ink.shared & (past > _SHORT_PENS * pen_px)
         short &= opposite < _BOTH_SIDES * past
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], short.astype(np.int8), [0]])))
-        for first, stop in zip(edges[0::2], edges[1::2], strict=True):
-            tip = _tip(ends, int(first), int(stop), pen_px)
+        for first, stop in true_runs(short):
+            tip = _tip(ends, first, stop, pen_px)
             if tip is not None:
                 columns.append(tip)
                 heights.append(float(end[tip] - sign * pen_px / 2))
@@ -91,9 +92,8 @@ def better_parts(
     for at in columns:
         near[max(at - around, 0) : at + around + 1] = True
     chosen = y.copy()
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], near.astype(np.int8), [0]])))
-    for first, stop in zip(edges[0::2], edges[1::2], strict=True):
-        part = slice(int(first), int(stop))
+    for run in true_runs(near):
+        part = slice(*run)
         if other_cost[part].sum() < cost[part].sum():
             chosen[part] = other[part]
     return chosen

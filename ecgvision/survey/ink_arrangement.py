@@ -19,6 +19,7 @@ from ecgvision.calibration.pulse_ink import ink_pulse_in
 from ecgvision.evidence import Evidence
 from ecgvision.grid import ink_of_page
 from ecgvision.ink_rows import Row
+from ecgvision.runs import true_runs
 from ecgvision.survey.arrangement import (
     COLUMN_SLACK_MM,
     LEAST_LEAD_MM,
@@ -215,9 +216,8 @@ def _bar_reach(evidence: Evidence, x_mm: float) -> tuple[float, float]:
     scale = evidence.mask_px_per_mm
     at = int(x_mm * scale)
     ink = evidence.mask[:, max(0, at - 1) : at + 2].any(axis=1)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], ink.astype(np.int8), [0]])))
-    longest = int(np.argmax(edges[1::2] - edges[::2]))
-    return float(edges[2 * longest]) / scale, float(edges[2 * longest + 1]) / scale
+    start, stop = max(true_runs(np.asarray(ink)), key=lambda run: run[1] - run[0])
+    return start / scale, stop / scale
 
 
 def _columns_of_gaps(
