@@ -8,33 +8,34 @@ separators and printed lead names must agree where the layout speaks of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from dataclasses import replace
+from statistics import median
 
 from ecgvision.columns import measured_columns
-from ecgvision.evidence import Evidence, gather, names_seen, rescaled
-from ecgvision.ink_rows import Row
+from ecgvision.evidence import Evidence, gather, names_seen
+from ecgvision.row_fit import (
+    AGREE_MM,
+    BETWEEN_NAMED,
+    EDGE_SLACK_MM,
+    LEAST,
+    LEAST_NAMED,
+    MOST_OFFSET_MM,
+    RowFit,
+    due_edges,
+    fit_edges,
+    fit_rows,
+    scaled_by_extent,
+)
 from ecgvision.types import FormatInfo, Layout, LeadBox, Match, Page
 
 GOOD_SCORE = 0.6
 """A match scoring less is no match."""
 
-_MOST_OFFSET_MM = 14.0
-_EDGE_SLACK_MM = 2.0
 _PAGE_SLACK_MM = 22.0
 _BAR_SLACK_MM = 2.5
 _COLUMN_SLACK_MM = 3.0
 # Print where such shares of the lead names are due: by chance, enough, beyond doubt.
 _HARDLY_NAMED, _NAMED, _SURELY_NAMED = 0.25, 0.65, 0.9
-# Between the rows nothing else is due: a row this dense there is one too many, or this one where
-# the names show which rows are meant.
-_BETWEEN, _BETWEEN_NAMED = 0.3, 0.45
-# So much of a row's length has ink at its level; where text names the leads, this is enough.
-_LEAST, _LEAST_NAMED = 0.3, 0.12
-# Beginnings and ends of rows that are no further from each other agree.
-_AGREE_MM = 0.4
-# Without a known scale, what is measured in the guessed scale may be this much off.
-_SCALE_RANGE = (0.55, 1.6)
 
 
 def find_layout(page: Page, layouts: Sequence[Layout]) -> Match | None:
@@ -82,20 +83,10 @@ def with_header(match: Match, info: FormatInfo, page: Page) -> Match:
     return replace(match, score=match.score * 0.9, evidence=(*match.evidence, note))
 
 
-@dataclass(frozen=True, slots=True)
-class _RowFit:
-    """Rows of a layout paired with rows on the page, and how far off the worst one is."""
-
-    dy_mm: float
-    rows: tuple[Row, ...]
-    worst_mm: float
-    left_over: bool = False
-
-
 def _fit(evidence: Evidence, layout: Layout) -> Match:
     """How well one layout fits; a score of 0 with the reason where it does not."""
     if evidence.scale_from is None:
-        scaled = _scaled_by_extent(evidence, layout)
+        scaled = scaled_by_extent(evidence, layout)
         if scaled is None:
             return _no(evidence, layout, *_rows_text(evidence, layout))
         evidence = scaled
@@ -108,8 +99,8 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
             f"looked for a page of {due_width:.0f} x {due_height:.0f} mm, "
             f"found {width_mm:.0f} x {height_mm:.0f} mm",
         )
-    rows = _fit_rows(evidence, layout)
-    edges = _fit_edges(evidence, layout, rows) if rows else None
+    rows = fit_rows(evidence, layout)
+    edges = fit_edges(evidence, layout, rows) if rows else None
     if rows is None or edges is None:
         named = _fit_named_rows(evidence, layout)
         if named is not None:
@@ -117,18 +108,18 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
     if rows is None:
         return _no(evidence, layout, *_rows_text(evidence, layout))
     if edges is None:
-        left, rights = _due_edges(layout)[0]
+        left, rights = due_edges(layout)[0]
         return _no(
             evidence,
             layout,
-            f"looked for rows {_median(rights) - left:.1f} mm wide from x = {left:.1f} mm, "
-            f"found {_median([r.right_mm - r.left_mm for r in rows.rows]):.1f} mm "
-            f"from {_median([r.left_mm for r in rows.rows]):.1f} mm",
+            f"looked for rows {median(rights) - left:.1f} mm wide from x = {left:.1f} mm, "
+            f"found {median([r.right_mm - r.left_mm for r in rows.rows]):.1f} mm "
+            f"from {median([r.left_mm for r in rows.rows]):.1f} mm",
         )
     return _scored(evidence, layout, rows, edges)
 
 
-def _scored(evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[float, float]) -> Match:
+def _scored(evidence: Evidence, layout: Layout, rows: RowFit, edges: tuple[float, float]) -> Match:
     dx_mm, edge_error_mm = edges
     columns = measured_columns(evidence, _placed(layout, rows, dx_mm))
     placed = columns.layout
@@ -139,8 +130,8 @@ def _scored(evidence: Evidence, layout: Layout, rows: _RowFit, edges: tuple[floa
     ]
     score = 1.0
     score -= 0.25 * min(1.0, rows.worst_mm / layout.row_slack_mm)
-    score -= 0.10 * min(1.0, (abs(dx_mm) + abs(rows.dy_mm)) / (2 * _MOST_OFFSET_MM))
-    score -= 0.15 * edge_error_mm / _EDGE_SLACK_MM
+    score -= 0.10 * min(1.0, (abs(dx_mm) + abs(rows.dy_mm)) / (2 * MOST_OFFSET_MM))
+    score -= 0.15 * edge_error_mm / EDGE_SLACK_MM
     score -= 0.15 * min(1.0, columns.stray_mm / _COLUMN_SLACK_MM)
     if columns.unseen:
         score *= 0.75
@@ -209,175 +200,25 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _fit_named_rows(
     evidence: Evidence, layout: Layout
-) -> tuple[_RowFit, tuple[float, float]] | None:
+) -> tuple[RowFit, tuple[float, float]] | None:
     """The rows, with their edges, of a page on which the leads' names stand beside them.
 
     High T waves of a fast rhythm, or a drifting baseline, make rows of their own. Names that are
     text are surer than print in their places: with them even rows will do that noise has spread
     over a wide band, or that drift at the beginning keeps off their level.
     """
-    least = _LEAST_NAMED if evidence.names else _LEAST
-    rows = _fit_rows(evidence, layout, between=_BETWEEN_NAMED, least=least)
+    least = LEAST_NAMED if evidence.names else LEAST
+    rows = fit_rows(evidence, layout, between=BETWEEN_NAMED, least=least)
     if rows is None:
         return None
-    edges = _fit_edges(evidence, layout, rows)
+    edges = fit_edges(evidence, layout, rows)
     if edges is None:
-        edges = _fit_edges(evidence, layout, rows, left_mm=min(row.left_mm for row in rows.rows))
-        if edges is None or edges[1] > _AGREE_MM:
+        edges = fit_edges(evidence, layout, rows, left_mm=min(row.left_mm for row in rows.rows))
+        if edges is None or edges[1] > AGREE_MM:
             return None
     placed = _placed(layout, rows, edges[0])
     named = _text_share(evidence, placed) if evidence.names else _names_share(evidence, placed)
     return (rows, edges) if named is not None and named >= _SURELY_NAMED else None
-
-
-def _fit_rows(
-    evidence: Evidence, layout: Layout, *, between: float = _BETWEEN, least: float = _LEAST
-) -> _RowFit | None:
-    """Pair every row of the layout with a row on the page, by the offset that fits best.
-
-    The rows must be as dense as `least`, and no other as dense as `between` stand among them.
-    """
-    strong = [row for row in evidence.rows if _strong(row, least)]
-    due = [row[0].baseline_mm for row in layout.rows]
-    best: _RowFit | None = None
-    for first, found in product(range(len(due)), evidence.rows):
-        dy_mm = found.baseline_mm - due[first]
-        paired = _paired([y + dy_mm for y in due], strong, layout.row_slack_mm)
-        if paired is None:
-            continue
-        strays = [row.baseline_mm - y for row, y in zip(paired, due, strict=True)]
-        middle = (max(strays) + min(strays)) / 2
-        worst = (max(strays) - min(strays)) / 2
-        if abs(middle) > _MOST_OFFSET_MM or worst > layout.row_slack_mm:
-            continue
-        if _row_left_over(evidence, paired, between):
-            continue
-        if best is None or worst < best.worst_mm:
-            best = _RowFit(middle, tuple(paired), worst, left_over=between > _BETWEEN)
-    return best
-
-
-def _paired(due: Sequence[float], rows: Sequence[Row], slack_mm: float) -> list[Row] | None:
-    """For each due level the row nearest to it, all different and in order, or None."""
-    reach = 2 * slack_mm
-    taken: list[Row] = []
-    for y in due:
-        near = [r for r in rows if abs(r.baseline_mm - y) <= reach]
-        near = [r for r in near if not taken or r.baseline_mm > taken[-1].baseline_mm + 4]
-        if not near:
-            return None
-        taken.append(min(near, key=lambda r: abs(r.baseline_mm - y) - 6 * r.coverage))
-    return taken
-
-
-def _strong(row: Row, least: float) -> bool:
-    return row.right_mm - row.left_mm >= 100 and row.coverage >= least
-
-
-def _row_left_over(evidence: Evidence, paired: Sequence[Row], between: float) -> bool:
-    """Whether a row as long and dense as the paired ones stands on the page unpaired.
-
-    Ruled lines may frame a header or a footer; three of them are ruled paper.
-    """
-    ruled = 0
-    left = _median([row.left_mm for row in paired])
-    right = _median([row.right_mm for row in paired])
-    dense = _median([row.coverage for row in paired])
-    pitch = min(
-        (b.baseline_mm - a.baseline_mm for a, b in pairwise(paired)),
-        default=30.0,
-    )
-    # A row's own T waves or a wandering baseline may make a second row up to this far from it.
-    near_mm = min(0.45 * pitch, 12.0)
-    for row in evidence.rows:
-        if min(abs(row.baseline_mm - other.baseline_mm) for other in paired) < near_mm:
-            continue
-        # Print above and below may be as long, but does not begin and end where the rows do.
-        beyond = row.baseline_mm < paired[0].baseline_mm or row.baseline_mm > paired[-1].baseline_mm
-        if beyond:
-            as_long = abs(row.left_mm - left) < 5.0 and abs(row.right_mm - right) < 5.0
-        else:
-            as_long = row.right_mm - row.left_mm > 0.6 * (right - left)
-        # Between the rows a broken row counts as well.
-        least = max(0.55, 0.7 * dense) if beyond else between
-        if as_long and row.coverage >= least:
-            if not row.ruled:
-                return True
-            ruled += 1
-    return ruled >= 3
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
-# --- edges ------------------------------------------------------------------------------------
-
-
-def _due_edges(layout: Layout) -> list[tuple[float, tuple[float, ...]]]:
-    """Where rows of ink may begin, with the pulse and without, and where each of them ends."""
-    left = min(b.box.left_mm for b in layout.boxes)
-    rights = tuple(max(b.box.right_mm for b in row) for row in layout.rows)
-    if layout.pulse_mm is None:
-        return [(left, rights)]
-    return [(min(left, layout.pulse_mm[0]), rights), (left, rights)]
-
-
-def _fit_edges(
-    evidence: Evidence, layout: Layout, rows: _RowFit, left_mm: float | None = None
-) -> tuple[float, float] | None:
-    """(dx, how far the ends are off) in mm, or None where the rows are of another width.
-
-    The rows begin at `left_mm`, or where most of them do, and end where most of them do. Drift may
-    take most of them off their levels there: on vector pages, where nothing else is beside them,
-    the longest will do. Where beginnings and ends are apart, one of them was not seen, and dx is
-    what most rows tell.
-    """
-    vector = evidence.page.origin == "vector"
-    lefts = [row.left_mm for row in rows.rows] if left_mm is None else [left_mm]
-    best: tuple[float, float] | None = None
-    for due_left, due_rights in _due_edges(layout):
-        begins = [left - due_left for left in lefts]
-        ends = [row.right_mm - due for row, due in zip(rows.rows, due_rights, strict=True)]
-        for begin, end in product(
-            (_median(begins), *([min(begins)] * vector)), (_median(ends), *([max(ends)] * vector))
-        ):
-            error, dx = abs(end - begin) / 2, (end + begin) / 2
-            fits = error <= _EDGE_SLACK_MM and abs(dx) <= _MOST_OFFSET_MM
-            if fits and (best is None or error < best[1]):
-                told = _told_by_most(begins, ends) if evidence.scale_from != "layout" else dx
-                apart = error > _AGREE_MM and abs(told) <= _MOST_OFFSET_MM
-                best = (told if apart else dx, error)
-    return best
-
-
-def _told_by_most(begins_mm: Sequence[float], ends_mm: Sequence[float]) -> float:
-    """The shift that most of the rows' beginnings and ends agree on, the beginnings before ends.
-
-    >>> _told_by_most([0.0, 0.1, 0.1, 3.0], [-2.8, -2.8, 0.0, -2.7])
-    0.05
-    """
-    shifts = [*begins_mm, *ends_mm]
-    agreeing = [[one for one in shifts if abs(one - at) <= _AGREE_MM] for at in shifts]
-    return _median(max(agreeing, key=len))
-
-
-def _scaled_by_extent(evidence: Evidence, layout: Layout) -> Evidence | None:
-    """The evidence in the scale at which its rows are as wide as the layout's, if one fits."""
-    strong = [row for row in evidence.rows if row.right_mm - row.left_mm >= 60]
-    if len(strong) < len(layout.rows):
-        return None
-    widest = _median(sorted(row.right_mm - row.left_mm for row in strong)[-len(layout.rows) :])
-    for left, rights in _due_edges(layout):
-        factor = (_median(rights) - left) / widest
-        if not _SCALE_RANGE[0] < factor < _SCALE_RANGE[1]:
-            continue
-        tried = rescaled(evidence, factor)
-        if _fit_rows(tried, layout) is not None:
-            return tried
-    return None
 
 
 # --- what else must agree ---------------------------------------------------------------------
@@ -461,7 +302,7 @@ def _names_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float
     return 1.0
 
 
-def _placed(layout: Layout, rows: _RowFit, dx_mm: float) -> Layout:
+def _placed(layout: Layout, rows: RowFit, dx_mm: float) -> Layout:
     """The layout with each row moved to where it was found."""
     moved = []
     for row, found in zip(layout.rows, rows.rows, strict=True):
