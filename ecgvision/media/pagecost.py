@@ -78,7 +78,7 @@ class _Cost:
         )
 
 
-class _TooMuchError(Exception):
+class TooMuchError(Exception):
     """Says what there is too much of, in words for a message."""
 
 
@@ -87,15 +87,15 @@ def refuse_too_complex(document: Any, page: Any, source: Path, number: int) -> N
     try:
         if _Walk(document, page, exact=False).total().size > _FEW_BYTES:
             _Walk(document, page, exact=True).total()
-    except _TooMuchError as error:
-        raise _too_complex(source, number, str(error)) from error
+    except TooMuchError as error:
+        raise too_complex(source, number, str(error)) from error
 
 
 def refuse_slow_drawing(page: Any, source: Path, number: int) -> None:
     """Raise `UnreadableError` (page-too-complex) for a page that is painted over and over."""
     coats = _coats(page)
     if coats > _MOST_COATS:
-        raise _too_complex(source, number, f"one that is painted over {coats:.0f} times")
+        raise too_complex(source, number, f"one that is painted over {coats:.0f} times")
 
 
 def refuse_long_ways(
@@ -110,10 +110,10 @@ def refuse_long_ways(
     way_mm = steps_mm.sum(axis=0)
     if way_mm.max() > _LONGEST_WAY_MM:
         found = f"one whose lines run to and fro for {way_mm.max() / 1e3:.0f} m"
-        raise _too_complex(source, number, found)
+        raise too_complex(source, number, found)
 
 
-def _too_complex(source: Path, number: int, found: str) -> UnreadableError:
+def too_complex(source: Path, number: int, found: str) -> UnreadableError:
     return UnreadableError(
         "page-too-complex",
         source,
@@ -133,7 +133,7 @@ def _check(cost: _Cost) -> None:
         (cost.clips, _MOST_CLIPS, "outlines one within the other"),
     ):
         if found > most:
-            raise _TooMuchError(f"one with more than {most:,} {what}")
+            raise TooMuchError(f"one with more than {most:,} {what}")
 
 
 class _Walk:
@@ -167,7 +167,7 @@ class _Walk:
         if xref in self._open:  # MuPDF does not go round in circles either
             return _Cost()
         if depth > _DEEPEST:
-            raise _TooMuchError(f"one with drawings nested more than {_DEEPEST} deep")
+            raise TooMuchError(f"one with drawings nested more than {_DEEPEST} deep")
         if self._document.xref_get_key(xref, "Resources")[0] != "null":
             home = xref
         if (xref, home or 0) not in self._known:
@@ -214,11 +214,11 @@ class _Walk:
             area *= abs(matrix[0] * matrix[3] - matrix[1] * matrix[2])
         width, height = self._page.rect.width, self._page.rect.height
         if area > 0 and width * height / area > _MOST_TILES:
-            raise _TooMuchError(f"a pattern of more than {_MOST_TILES:,} tiles")
+            raise TooMuchError(f"a pattern of more than {_MOST_TILES:,} tiles")
 
 
 def unpacked(document: Any, xref: int) -> bytes:
-    """A stream's bytes; raises `_TooMuchError` before they take more memory than they may."""
+    """A stream's bytes; raises `TooMuchError` before they take more memory than they may."""
     raw: bytes = document.xref_stream_raw(xref) or b""
     packed_by = document.xref_get_key(xref, "Filter")[1].replace(" ", "").strip("[]")
     if packed_by.startswith("/FlateDecode"):
@@ -231,7 +231,7 @@ def unpacked(document: Any, xref: int) -> bytes:
         size = len(raw)
     odd = packed_by not in ("", "null", "/FlateDecode")
     if size > (_MOST_ODD_BYTES if odd else _MOST_BYTES):
-        raise _TooMuchError(f"one with more than {_MOST_BYTES:,} bytes of drawing")
+        raise TooMuchError(f"one with more than {_MOST_BYTES:,} bytes of drawing")
     data: bytes = document.xref_stream(xref) or b""
     return data
 

@@ -177,6 +177,7 @@ def _tiling_of_specks() -> bytes:
 # --- images inside a PDF ------------------------------------------------------------------------
 
 _GREY = b"/ColorSpace/DeviceGray/BitsPerComponent 8"
+_ONE_BIT = b"/Filter/JBIG2Decode/ColorSpace/DeviceGray/BitsPerComponent 1"
 
 
 def _embedded_cases() -> list[Case]:
@@ -186,6 +187,16 @@ def _embedded_cases() -> list[Case]:
         of("jpeg2000-damaged", lambda: _jpeg2000(share=0.5), "page-damaged", NO_ECG),
         of("jbig2-bomb", lambda: _jbig2_bomb(BOMB_SIDE), "page-too-large"),
         of("jbig2-bomb-that-lies", lambda: _jbig2_bomb(300), "page-too-large", "page-damaged"),
+        of("jbig2-dictionary-bomb", _jbig2_dictionary, "page-too-large"),
+        of(
+            "jbig2-shared-bomb", lambda: _jbig2_shared(b"<</JBIG2Globals 6 0 R>>"), "page-too-large"
+        ),
+        of(
+            "jbig2-shared-bomb-listed",
+            lambda: _jbig2_shared(b"[<</JBIG2Globals 6 0 R>>]"),
+            "page-too-large",
+        ),
+        of("jbig2-patterns-bomb", _jbig2_patterns, "page-too-large"),
         of("jpeg2000-bomb", lambda: _jpeg2000_bomb(BOMB_SIDE), "page-too-large", "page-damaged"),
         of(
             "jpeg2000-bomb-that-lies", lambda: _jpeg2000_bomb(300), "page-too-large", "page-damaged"
@@ -205,13 +216,33 @@ def _jpeg2000(share: float = 1.0) -> bytes:
 
 def _jbig2() -> bytes:
     bits = good_pixels() < 100
-    entries = b"/Filter/JBIG2Decode/ColorSpace/DeviceGray/BitsPerComponent 1/Width %d/Height %d"
-    return raw_pdf.with_image(raw_pdf.jbig2(bits), entries % bits.shape[::-1])
+    size = b"/Width %d/Height %d" % bits.shape[::-1]
+    return raw_pdf.with_image(raw_pdf.jbig2(bits), _ONE_BIT + size)
 
 
 def _jbig2_bomb(said: int) -> bytes:
-    entries = b"/Filter/JBIG2Decode/ColorSpace/DeviceGray/BitsPerComponent 1/Width %d/Height %d"
-    return raw_pdf.with_image(raw_pdf.jbig2_claim(BOMB_SIDE, BOMB_SIDE), entries % (said, said))
+    size = b"/Width %d/Height %d" % (said, said)
+    return raw_pdf.with_image(raw_pdf.jbig2_claim(BOMB_SIDE, BOMB_SIDE), _ONE_BIT + size)
+
+
+def _jbig2_dictionary() -> bytes:
+    """What fuzzing found: half a kilobyte with a dictionary of two billion symbols."""
+    image = raw_pdf.jbig2_dictionary(2_000_000_000)
+    return raw_pdf.with_image(image, _ONE_BIT + b"/Width 90/Height 70")
+
+
+def _jbig2_shared(parameters: bytes) -> bytes:
+    """The same dictionary, where images keep what they share."""
+    shared = raw_pdf.stream(raw_pdf.jbig2_dictionary(2_000_000_000))
+    image = raw_pdf.jbig2(np.zeros((70, 90), bool))
+    entries = _ONE_BIT + b"/Width 90/Height 70/DecodeParms" + parameters
+    return raw_pdf.with_image(image, entries, [shared])
+
+
+def _jbig2_patterns() -> bytes:
+    """Dictionaries that are small enough each, and not together."""
+    image = raw_pdf.jbig2_patterns(200, 1000) * 4
+    return raw_pdf.with_image(image, _ONE_BIT + b"/Width 90/Height 70")
 
 
 def _jpeg2000_bomb(said: int) -> bytes:

@@ -76,6 +76,16 @@ def jbig2_claim(width: int, height: int) -> bytes:
     return _segment(0, 48, struct.pack(">IIIIBH", width, height, 0, 0, 0x04, 0))
 
 
+def jbig2_dictionary(symbols: int) -> bytes:
+    """A JBIG2 image of which only a dictionary is there, of so many symbols."""
+    return _segment(0, 0, struct.pack(">HHII", 0x0400, 0, symbols, symbols) + b"\0\0")
+
+
+def jbig2_patterns(side: int, count: int) -> bytes:
+    """A JBIG2 dictionary of so many square patterns."""
+    return _segment(0, 16, struct.pack(">BBBI", 0, side, side, count - 1) + b"\0\0")
+
+
 def _segment(number: int, kind: int, body: bytes) -> bytes:
     return struct.pack(">IBBBI", number, kind, 0, 1, len(body)) + body
 
