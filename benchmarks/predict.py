@@ -25,9 +25,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ecgvision.conversion import convert
+from ecgvision.conversion import convert_each
+from ecgvision.errors import PageError
 from ecgvision.plugins import load_formats
 from ecgvision.predicting.model import DEFAULT, ZooModel, load_model
+from ecgvision.recognition import AUTO, choose_formats
 from ecgvision.testing import draw_page, scanned, synthetic_ecg
 
 FORMATS = ("philips-tc30", "ge-mac1200")
@@ -79,8 +81,12 @@ def cold(name: str, backend: str, page: Path) -> Callable[[], object]:
 
 
 def warm(model: ZooModel, page: Path) -> Callable[[], object]:
+    formats = choose_formats(AUTO)  # once for all pages, as the command does
+
     def run() -> object:
-        (found,) = convert(page, options=model.image_options, signals=True)
+        (found,) = convert_each(page, formats, model.page_options)
+        if isinstance(found, PageError):
+            raise found
         return model.answer(found)
 
     return run

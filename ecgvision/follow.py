@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from ecgvision.lead_ends import taken_out
 from ecgvision.path import FLAT_PX, Pinned, band_of, cheapest_way
 from ecgvision.runs import painted, true_runs
+from ecgvision.threads import side_by_side
 from ecgvision.types import LeadBox
 
 if TYPE_CHECKING:
@@ -93,12 +95,14 @@ def follow_rows(
     baselines = [row[0].baseline_mm * px_per_mm for row in rows]
     half = round(BAND_MM * px_per_mm)
     joints = _joints(rows, px_per_mm, mask.shape[1])
-    ways = []
-    for baseline in baselines:
+
+    def alone(baseline: float) -> Way:
         band = band_of(mask, baseline, half, first, last)
         entered, left = cheapest_way(band, joints[first:last])
         top = round(baseline) - half
-        ways.append(Way(first, entered + top, left + top, np.zeros(len(left), bool)))
+        return Way(first, entered + top, left + top, np.zeros(len(left), bool))
+
+    ways = side_by_side(partial(alone, baseline) for baseline in baselines)
     everywhere = np.ones(mask.shape[1], bool)
     _sweep(mask, ways, baselines, half, joints, px_per_mm, everywhere)
     exchanged = exchange_back(ways, baselines, px_per_mm, mask.shape[1])

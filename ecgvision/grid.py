@@ -189,10 +189,11 @@ def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
     nothing is left once the surroundings of the darkest ink are taken out.
     """
     peak = _peak_darkness(px_per_mm)
-    ink = _threshold(darkness, 255 * 0.85 * min(1.0, 1.1 * peak))
+    ink = 255 * 0.85 * min(1.0, 1.1 * peak)
+    paper = cv2.threshold(darkness, ink - 1, 1, cv2.THRESH_BINARY_INV)[1]
     far = 2 * max(2, round(0.5 * px_per_mm)) + 1
-    near = cv2.dilate(ink, np.ones((far, far), np.uint8))
-    histogram = cv2.calcHist([darkness], [0], 1 - near, [256], [0, 256]).ravel()
+    clear = cv2.erode(paper, np.ones((far, far), np.uint8))
+    histogram = cv2.calcHist([darkness], [0], clear, [256], [0, 256]).ravel()
     above = np.cumsum(histogram[::-1])[::-1]
     total = max(float(above[0]), 1.0)
     # Half a percent of the paper may be darker: faint print that never reaches full ink.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecgvision.signals.exchanges import exchanges, turns
-from ecgvision.signals.fit import NODES_PER_PX
+from ecgvision.signals.settle import NODES_PER_PX
 
 PEN_PX = 3.5
 

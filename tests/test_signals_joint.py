@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgvision.signals.fit import NODES_PER_PX, rim_of
+from ecgvision.signals.fit import rim_of
 from ecgvision.signals.joint import cost_alone, cost_of, draw, equations
 from ecgvision.signals.pen import Pen
+from ecgvision.signals.settle import NODES_PER_PX
 
 PEN = Pen(3.6, 1.0, 0.6)
 RIM = rim_of(PEN)

@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from ecgvision.grid import darkest_channel, find_grid
+from ecgvision.media.raster import reduced
 from ecgvision.media.views import one_channel
 from ecgvision.strokes import sorted_strokes
+from ecgvision.threads import both
 from ecgvision.types import Page, Stroke
 
 if TYPE_CHECKING:
@@ -34,10 +36,12 @@ _LINE_MM, _STRAIGHT_MM, _DOT_MM = 8.0, 0.02, 1.2
 _LEAST_PLACES = 12
 # A line lies no further from its place in the grid than this share of the pitch.
 _MOST_STRAY = 0.06
-# Pixels: bands of the page, the range searched about the first guess, and its steps.
+# Pixels: so many per mm show a grid well enough to search about its pitch.
+_SEEN_PX_PER_MM = 6.0
+# Bands of the page, the range searched about the first guess, and its steps.
 _BAND_MM = 10.0
 _SEARCH, _STEPS = 0.012, 121
-_FFT_SIZE = 1 << 16
+_FFT_SIZE = 1 << 15
 # Lines every mm and every 5 mm both have these harmonics, in lines per mm of paper. Lower ones are
 # too broad to tell a pitch finely.
 _ORDERS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 2.0)
@@ -128,11 +132,14 @@ def _of_pixels(page: Page, ink: Pixels) -> GridPitch | None:
     if scale < _LEAST_PX_PER_MM:
         return None
     lines = _lines(one_channel(page, darkest_channel), ink)
-    seen = find_grid(cv2.bitwise_not(lines), scale)
+    factor = max(1, round(scale / _SEEN_PX_PER_MM))
+    seen = find_grid(cv2.bitwise_not(reduced(lines, factor)), scale / factor)
     if seen is None:
         return None
-    across = _refined_px(lines, seen.across_px)
-    down = _refined_px(cv2.transpose(lines), seen.down_px)
+    across, down = both(
+        lambda: _refined_px(lines, factor * seen.across_px),
+        lambda: _refined_px(cv2.transpose(lines), factor * seen.down_px),
+    )
     if across is None or down is None:
         return None
     if max(abs(across / scale - 1), abs(down / scale - 1)) > _MOST_OFF:

@@ -18,10 +18,11 @@ import numpy as np
 
 from ecgvision.signals.edges import ColumnInk
 from ecgvision.signals.exchanges import exchanges
-from ecgvision.signals.fit import NODES_PER_PX, Line
+from ecgvision.signals.fit import Line
 from ecgvision.signals.pairs import nodes_of
 from ecgvision.signals.pen import Pen
 from ecgvision.signals.places import Place, places_of
+from ecgvision.signals.settle import NODES_PER_PX
 from ecgvision.signals.spikes import best_shapes
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ecgvision.compiled import compiled
 from ecgvision.runs import true_runs
-from ecgvision.signals.fit import NODES_PER_PX
+from ecgvision.signals.settle import NODES_PER_PX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

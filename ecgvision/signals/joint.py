@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from ecgvision.compiled import compiled
-from ecgvision.signals.fit import NODES_PER_PX, add_bends, bends_cost, pen_ends
+from ecgvision.signals.settle import NODES_PER_PX, add_bends, bends_cost, pen_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def equations(  # type: ignore[no-untyped-def]
     height, columns = seen.shape
     ends, touch = np.empty((rows, 2, nodes)), np.empty((rows, 2, nodes), np.int64)
     for r in range(rows):
-        pen_ends(y[r], whole, share, drop, ends[r], touch[r])
+        pen_ends(0, nodes, y[r], whole, share, drop, ends[r], touch[r])
     pull[:] = 0.0
     bands[:] = 0.0
     bands[:, 0] = 1.0
@@ -94,7 +94,7 @@ def equations(  # type: ignore[no-untyped-def]
             drawn[r, reach[r, 0] : reach[r, 1]] = 0.0
             last[reach[r, 0] : reach[r, 1]] = -1
     for r in range(rows):
-        cost += add_bends(y[r], bands, pull, rows, r)
+        cost += add_bends(0, nodes - 2, y[r], bands, pull, rows, r)
     for j in range(nodes):
         if held[j]:
             for r in range(rows):
@@ -112,7 +112,7 @@ def cost_of(  # type: ignore[no-untyped-def]
     ends, touch = np.empty((rows, 2, nodes)), np.empty((2, nodes), np.int64)
     cost = 0.0
     for r in range(rows):
-        pen_ends(y[r], whole, share, drop, ends[r], touch)
+        pen_ends(0, nodes, y[r], whole, share, drop, ends[r], touch)
         cost += bends_cost(y[r])
     drawn, below, paper = np.zeros((rows, height)), np.empty(height), np.empty(height)
     reach = np.empty((rows, 2), np.int64)
@@ -275,7 +275,7 @@ def draw(y, sigma, whole, share, drop, steps, weights, image):  # type: ignore[n
     touch = np.empty((2, y.shape[1]), np.int64)
     drawn, below = np.empty(len(image)), np.empty(len(image))
     for r in range(len(y)):
-        pen_ends(y[r], whole, share, drop, ends, touch)
+        pen_ends(0, y.shape[1], y[r], whole, share, drop, ends, touch)
         for i in range(image.shape[1]):
             middle = i * NODES_PER_PX + NODES_PER_PX // 2
             low, high = draw_column(ends, middle, sigma, steps, weights, 1, drawn, below)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecgvision.compiled import compiled
-from ecgvision.signals.fit import NODES_PER_PX, pen_ends, rim_of
+from ecgvision.signals.fit import rim_of
 from ecgvision.signals.joint import draw_column, reach_of
 from ecgvision.signals.pen import Pen
+from ecgvision.signals.settle import NODES_PER_PX, pen_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -177,7 +178,7 @@ def _lists(  # type: ignore[no-untyped-def]
     ends, touch = np.empty((shapes, 2, m)), np.empty((2, m), np.int64)
     size = 0
     for s in range(shapes):
-        pen_ends(nodes[s], whole, share, drop, ends[s], touch)
+        pen_ends(0, m, nodes[s], whole, share, drop, ends[s], touch)
         for i in range(columns):
             middle = i * NODES_PER_PX + NODES_PER_PX // 2
             low, high = reach_of(ends[s], middle, sigma, steps, height)

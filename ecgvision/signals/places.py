@@ -17,9 +17,10 @@ from scipy.ndimage import gaussian_filter1d
 from ecgvision.runs import true_runs
 from ecgvision.signals.edges import ColumnInk
 from ecgvision.signals.exchanges import turns
-from ecgvision.signals.fit import NODES_PER_PX, Line, Rim, rim_of
+from ecgvision.signals.fit import Line, Rim, rim_of
 from ecgvision.signals.joint import cost_alone, cost_of, draw, equations
 from ecgvision.signals.pen import Pen
+from ecgvision.signals.settle import NODES_PER_PX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from ecgvision.signals.fit import Line, fitted_line
 from ecgvision.signals.joints import own_parts_mm
 from ecgvision.signals.pen import USUAL_MM, Pen, ink_darkness, measured_pen
 from ecgvision.signals.starts import time_shifts_mm
+from ecgvision.threads import side_by_side
 from ecgvision.trace import RowWays, name_boxes, row_ways
 from ecgvision.types import Box, Layout, LeadBox, Page
 
@@ -50,7 +52,7 @@ def raster_curves(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadCurve, .
     dark = (np.float32(255) - ink) / np.float32(255)
     followed = row_ways(page, layout, ink)
     inks, pen = _inks_and_pen(dark, followed, scale, name_boxes(layout))
-    lines = [fitted_line(one, pen) for one in inks]
+    lines = side_by_side(partial(fitted_line, one, pen) for one in inks)
     lines = fitted_crossings(dark, inks, lines, pen, scale)
     shifts_mm = time_shifts_mm(layout.rows, dark, inks, lines, pen, scale)
     curves = {}

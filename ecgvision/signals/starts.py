@@ -45,8 +45,9 @@ _CLEAR_MM = 0.15
 _STEEPEST, _WORST_FIT = 6.0, 0.12
 # An end further than this from where the pen's ink ends is a failed fit (mm).
 _MOST_MOVE_MM = 0.3
-# Points per pixel where a stroke is drawn; rounds of the fit, its step for slopes, its ridge.
-_FINE, _ROUNDS, _TRY_PX, _RIDGE = 3, 6, 0.05, (1e-3, 1e-3, 1e-2)
+# Points per pixel where a stroke is drawn; rounds of the fit, moves after which it is near its end
+# (px), its step for slopes, its ridge.
+_FINE, _ROUNDS, _NEAR_PX, _TRY_PX, _RIDGE = 3, 6, 0.1, 0.05, (1e-3, 1e-3, 1e-2)
 # Standard errors in mm: of an end beside what its pixels say, of the page, of a column's place
 # among even ones; and of the rows' lean and of how far apart the columns are (mm per mm).
 _END_MM, _PAGE_MM, _COLUMN_MM, _LEAN, _STRETCH = 0.01, 0.3, 0.02, 0.0004, 0.0015
@@ -278,9 +279,11 @@ def _end(
     if cut is None:
         return None
     stroke, edge = cut
-    fits = [_fitted(stroke, edge, px_per_mm, sign, is_round=one) for one in (True, False)]
+    round_ = _fitted(stroke, edge, px_per_mm, sign, is_round=True)
     # Whatever the pen, its ends look nearly round: a stroke that does not is something else.
-    return _End(lead_box, is_start, *fits) if fits[0].is_end else None
+    if not round_.is_end:
+        return None
+    return _End(lead_box, is_start, round_, _fitted(stroke, edge, px_per_mm, sign, is_round=False))
 
 
 def _cut(
@@ -345,13 +348,18 @@ def _fitted(stroke: _Stroke, edge: float, px_per_mm: float, sign: float, *, is_r
     begin = stroke.begin + (stroke.radius if is_round else 0.0)
     place = np.array([begin, stroke.middle, (stroke.middle + stroke.joint[1]) / 2])
     steps = np.concatenate([np.zeros((1, 3)), _TRY_PX * np.eye(3)])
-    misfit, normal = np.zeros(0), np.eye(3)
+    misfit, normal, slopes = np.zeros(0), np.eye(3), np.zeros((3, 0))
+    moved_px = np.inf
     for _ in range(_ROUNDS):
-        drawn = _drawn(place + steps, stroke, is_round=is_round)[:, stroke.clear]
+        # Near its end the slopes hardly change, and they take three times as long as the misfit.
+        tried = steps if moved_px > _NEAR_PX else steps[:1]
+        drawn = _drawn(place + tried, stroke, is_round=is_round)[:, stroke.clear]
         misfit = stroke.patch[stroke.clear] - drawn[0]
-        slopes = (drawn[1:] - drawn[0]) / _TRY_PX
-        normal = slopes @ slopes.T + np.diag(_RIDGE)
-        place = place + np.clip(np.linalg.solve(normal, slopes @ misfit), -1.0, 1.0)
+        if len(drawn) > 1:
+            slopes = (drawn[1:] - drawn[0]) / _TRY_PX
+            normal = slopes @ slopes.T + np.diag(_RIDGE)
+        move = np.clip(np.linalg.solve(normal, slopes @ misfit), -1.0, 1.0)
+        place, moved_px = place + move, np.abs(move).max()
     left_over = float(misfit @ misfit)
     variance = left_over / len(misfit)
     steep = abs(place[2] - place[1]) > _STEEPEST * stroke.free_px
