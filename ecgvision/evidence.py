@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ecgvision import grid as grid_module
+from ecgvision.grid_seen import find_grid
 from ecgvision.ink_rows import THIN_MM, Row, rows_of_ink, thin_runs
 from ecgvision.lean import grid_lean_deg, starts_lean_deg
 from ecgvision.media.raster import reduced
@@ -156,7 +157,7 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
 
 def _pitch_mm(pixels: Pixels, px_per_mm: float, known: bool) -> float | None:
     """The pitch of the grid in mm, of whatever `px_per_mm` are where they are not `known`."""
-    seen = grid_module.find_grid(pixels, px_per_mm if known else None)
+    seen = find_grid(pixels, px_per_mm if known else None)
     return seen.across_px / px_per_mm if seen else None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ecgvision.grid import find_grid, grid_lines
+from ecgvision.grid_seen import find_grid, grid_lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,10 +15,10 @@ from PIL import Image
 from ecgvision.grid import (
     brightest_channel,
     darkest_channel,
-    find_grid,
     ink_of_page,
     ink_of_pixels,
 )
+from ecgvision.grid_seen import find_grid
 from ecgvision.media.views import levelled
 from ecgvision.plugins import Format
 from ecgvision.testing import (

@@ -14,7 +14,7 @@ from ecgvision import convert
 from ecgvision.conversion import PageOptions, convert_each
 from ecgvision.errors import NoMatchError, PageError
 from ecgvision.evidence import upright
-from ecgvision.grid import find_grid
+from ecgvision.grid_seen import find_grid
 from ecgvision.media import open_report
 from ecgvision.normalise import ImageOptions, canonical_image
 from ecgvision.plugins import Format

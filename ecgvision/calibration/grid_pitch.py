@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ecgvision.grid import darkest_channel, find_grid
+from ecgvision.grid import darkest_channel
+from ecgvision.grid_seen import find_grid
 from ecgvision.media.raster import reduced
 from ecgvision.media.views import one_channel
 from ecgvision.strokes import sorted_strokes

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecgvision.evidence import Evidence, gather
-from ecgvision.grid import find_grid
+from ecgvision.grid_seen import find_grid
 from ecgvision.media import Renderer, open_report
 from ecgvision.strokes import grid_pitch_mm, sorted_strokes, trace_strokes
 from ecgvision.survey.arrangement import Pulse, printed_names

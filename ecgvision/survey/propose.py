@@ -22,7 +22,8 @@ from ecgvision.calibration.text import printed_scale
 from ecgvision.detect import GOOD_SCORE, find_layout
 from ecgvision.errors import LayoutError
 from ecgvision.evidence import Evidence, gather, rescaled
-from ecgvision.grid import brightest_channel, find_grid
+from ecgvision.grid import brightest_channel
+from ecgvision.grid_seen import find_grid
 from ecgvision.layout_file import to_toml, with_rhythm_s
 from ecgvision.layouts import regular_layout
 from ecgvision.strokes import sorted_strokes, trace_strokes
