@@ -12,9 +12,8 @@ can return, as its own line is the other's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -23,9 +22,11 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.lead_ends import taken_out
 from ecgvision.path import FLAT_PX, Pinned, band_of, cheapest_way
+from ecgvision.print_boxes import name_boxes
 from ecgvision.runs import painted, true_runs
 from ecgvision.threads import side_by_side
-from ecgvision.types import LeadBox
+from ecgvision.types import Box, LeadBox
+from ecgvision.ways import AROUND_MM, Way, exchange_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,42 +43,16 @@ _BEFORE_MM = 2.0
 _JOINT_MM = 1.2
 # Ink that two ways share or none took counts from this size on; it is looked at with its
 # surroundings.
-_SHARED_MM2, _LEFT_MM2, _AROUND_MM = 1.0, 0.5, 4.0
+_SHARED_MM2, _LEFT_MM2 = 1.0, 0.5
 _BESIDE_MM = 1.0
 _SWEEPS = 2
+# A way that runs through so much ink in a name's place may be astray on its letters; another way is
+# better that explains so much more elsewhere.
+_LETTERS_MM2, _MORE_MM2 = 0.3, 0.3
+# So much ink in a column that none explains: the row's own line may be there.
+_BARE_MM = 0.5
 # Two rows may touch; a way that runs along another row's line for longer is astray.
 _ASTRAY_MM, _BETWEEN_ASTRAY = 3.0, 5
-# A row that runs below the next one for longer, mostly flat, has taken its line: waves are shorter.
-_EXCHANGED_MM, _MOSTLY_FLAT = 4.0, 0.5
-# So is one that runs below it by most of the rows' distance, where between QRS and T some is flat.
-_BY_A_ROW, _SOME_FLAT = 0.7, 0.15
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A row's way through the ink: where it enters and leaves each column, from `first` on.
-
-    Both are (n,) int64, rows of the mask. `astray` is (n,) bool: there the way runs along the next
-    row's line for want of its own, which is not printed.
-    """
-
-    first: int
-    entered: Ints
-    left: Ints
-    astray: Bools
-
-    @property
-    def top(self) -> Ints:
-        return np.minimum(self.entered, self.left)
-
-    @property
-    def bottom(self) -> Ints:
-        return np.maximum(self.entered, self.left)
-
-    @property
-    def last(self) -> int:
-        """The column after the last one."""
-        return self.first + len(self.left)
 
 
 def follow_rows(
@@ -108,6 +83,7 @@ def follow_rows(
     exchanged = exchange_back(ways, baselines, px_per_mm, mask.shape[1])
     if exchanged.any():
         _sweep(mask, ways, baselines, half, joints, px_per_mm, exchanged)
+    _past_names(mask, ways, rows, half, joints, px_per_mm)
     _reach_ends(mask, ways, rows, px_per_mm)
     least = round(_ASTRAY_MM * px_per_mm)
     return tuple(
@@ -142,43 +118,57 @@ def _sweep(
             break
 
 
-def exchange_back(
-    ways: list[Way], baselines: Sequence[float], px_per_mm: float, width: int
-) -> Bools:
-    """Exchanges back, in `ways`, what rows that lie one below the other took of each other.
+def _past_names(
+    mask: Bools,
+    ways: list[Way],
+    rows: Sequence[Sequence[LeadBox]],
+    half: int,
+    joints: Bools,
+    px_per_mm: float,
+) -> None:
+    """Takes off letters, in `ways`, those that run along a lead's name and leave their own ink.
 
-    (width,) bool: the columns around where that began and ended.
+    A way that runs through a name is found again as if its letters were another row's ink, or even
+    that row's flat line; the new way is taken if it explains more ink outside of the names.
     """
-    around, changed = round(_AROUND_MM * px_per_mm), np.zeros(width, bool)
-    order = sorted(range(len(ways)), key=baselines.__getitem__)
-    for one, other in pairwise(order):
-        upper, lower = ways[one], ways[other]
-        below = upper.top + upper.bottom > lower.top + lower.bottom
-        flat = (upper.bottom - upper.top <= FLAT_PX) & (lower.bottom - lower.top <= FLAT_PX)
-        down = (upper.top + upper.bottom - lower.top - lower.bottom) / 2
-        by_a_row = _BY_A_ROW * (baselines[other] - baselines[one])
-        swapped = np.zeros(len(below), bool)
-        for start, stop in true_runs(below):
-            long = stop - start >= _EXCHANGED_MM * px_per_mm
-            far = long and float(np.median(down[start:stop])) >= by_a_row
-            if long and flat[start:stop].mean() >= (_SOME_FLAT if far else _MOSTLY_FLAT):
-                swapped[start:stop] = True
-                for end in (start, stop):
-                    at = end + upper.first
-                    changed[max(0, at - around) : at + around] = True
-        if swapped.any():
-            ways[one] = _mixed(swapped, lower, upper)
-            ways[other] = _mixed(swapped, upper, lower)
-    return changed
+    baselines = [row[0].baseline_mm * px_per_mm for row in rows]
+    names = [_in_px(name, px_per_mm) for name in name_boxes(box for row in rows for box in row)]
+    letters = np.zeros_like(mask)
+    for down, across in names:
+        letters[down, across] = mask[down, across]
+    around, nothing = round(AROUND_MM * px_per_mm), np.zeros_like(mask)
+    for down, across in names:
+        start, stop = max(across.start - around, ways[0].first), across.stop + around
+        columns = slice(start, min(stop, ways[0].last))
+        for index, way in enumerate(ways):
+            touched = letters[down, across] & _covered([way], down, across)
+            if np.count_nonzero(touched) < _LETTERS_MM2 * px_per_mm**2:
+                continue
+            top = max(0, round(baselines[index]) - half)
+            band = slice(top, min(top + 2 * half, len(mask)))
+            rest = mask[band, columns] & ~letters[band, columns]
+            rest &= ~_covered([other for other in ways if other is not way], band, columns)
+            own = _covered([way], band, columns)
+            most = np.count_nonzero(rest & own)
+            # Where ink was left over, the way has to leave the letters.
+            dear = np.zeros_like(letters)
+            bare = np.count_nonzero(rest & ~own, axis=0) >= _BARE_MM * px_per_mm
+            dear[:, columns] = letters[:, columns] & bare
+            span = [(columns.start, columns.stop)]
+            for ink, flat in ((mask, nothing), (mask, dear), (mask & ~dear, nothing)):
+                new = _again(ink, index, ways, baselines, half, span, joints, (letters, flat))
+                explained = np.count_nonzero(rest & _covered([new], band, columns))
+                if explained > most + _MORE_MM2 * px_per_mm**2:
+                    ways[index], most = new, explained
 
 
-def _mixed(first: Bools, one: Way, other: Way) -> Way:
-    """`one` where `first`, else `other`."""
-    return replace(
-        other,
-        entered=np.where(first, one.entered, other.entered),
-        left=np.where(first, one.left, other.left),
+def _in_px(box: Box, px_per_mm: float) -> tuple[slice, slice]:
+    """The rows and the columns of a box."""
+    top, bottom, left, right = (
+        max(0, round(mm * px_per_mm))
+        for mm in (box.top_mm, box.bottom_mm, box.left_mm, box.right_mm)
     )
+    return slice(top, bottom), slice(left, right)
 
 
 def _reach_ends(
@@ -227,7 +217,7 @@ def _disputed(
     mask: Bools, way: Way, others: Sequence[Way], px_per_mm: float
 ) -> list[tuple[int, int]]:
     """The stretches of columns where the row shares its ink, or ink beside it was left over."""
-    around = round(_AROUND_MM * px_per_mm)
+    around = round(AROUND_MM * px_per_mm)
     # All that can be disputed lies no higher and no lower than the way, or begins beside it.
     low = min(max(0, int(way.top.min()) - around), mask.shape[0])
     rows = slice(low, max(low, min(mask.shape[0], int(way.bottom.max()) + around)))
@@ -317,6 +307,7 @@ def _again(
     half: int,
     spans: Sequence[tuple[int, int]],
     joints: Bools,
+    letters: tuple[Bools, Bools] | None = None,
 ) -> Way:
     """A row's way with its parts in `spans` found again, knowing the other rows' ways."""
     way, top = ways[index], round(baselines[index]) - half
@@ -333,6 +324,9 @@ def _again(
         taken = np.zeros_like(shared)
         for first, last in flat_lines:
             taken |= painted(shared.shape, first[inside] - top, last[inside] - top)
+        if letters is not None:
+            shared |= band_of(letters[0], baselines[index], half, start, stop).T
+            taken |= band_of(letters[1], baselines[index], half, start, stop).T
         band = band_of(mask, baselines[index], half, start, stop)
         entered, left = cheapest_way(
             band,

@@ -15,7 +15,8 @@ import numpy as np
 
 from ecgvision.grid import brightest_channel, darkest_channel
 from ecgvision.media.views import own_pixels
-from ecgvision.trace import LeadTrace, name_boxes, row_ways, trace_leads
+from ecgvision.print_boxes import name_boxes
+from ecgvision.trace import LeadTrace, row_ways, trace_leads
 from ecgvision.types import Box, Layout, LeadBox, Page
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _printed_over(trace: LeadTrace, layout: Layout, px_per_mm: float) -> bool:
     sight = _Sight(trace.ink, px_per_mm)
     own = trace.ink < 128
     corner = (-trace.ink_box.left_mm, -trace.ink_box.top_mm)
-    own &= ~sight.filled([box.shifted(*corner) for box in name_boxes(layout)])
+    own &= ~sight.filled([box.shifted(*corner) for box in name_boxes(layout.boxes)])
     closed = _morphed(own, cv2.MORPH_CLOSE, max(2, sight.px(_BETWEEN_MM)), 1)
     starts = np.diff(closed.astype(np.int8), axis=0, prepend=0) == 1
     several = (starts.sum(axis=0) > 1).astype(np.float64)

@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from ecgvision.follow import BAND_MM, Way, follow_rows
+from ecgvision.follow import BAND_MM, follow_rows
+from ecgvision.print_boxes import name_boxes
 from ecgvision.runs import lower_ends, upper_ends
 from ecgvision.strokes import LEAST_BAR_MM, trace_strokes
 from ecgvision.types import Box, Layout, LeadBox, Page
+from ecgvision.ways import Way
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,7 +176,7 @@ def _from_ink(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadTrace, ...]:
     scale = ink.shape[1] / page.known_mm[0]
     followed = row_ways(page, layout, ink)
     mask, small_scale = followed.mask, followed.px_per_mm
-    ways = _to_the_tips(mask, followed.ways, name_boxes(layout), small_scale)
+    ways = _to_the_tips(mask, followed.ways, name_boxes(layout.boxes), small_scale)
     owned = _own_ink(mask, ways, layout, small_scale)
     traces = {}
     for row, way, own in zip(layout.rows, ways, owned, strict=True):
@@ -271,15 +273,6 @@ def _stop_at(way: Way, other: Way, top: NDArray[np.int64], bottom: NDArray[np.in
     bottom[mine] = np.where(meets, (way.bottom[mine] + other.top[theirs]) // 2, bottom[mine])
 
 
-def name_boxes(layout: Layout) -> list[Box]:
-    """Where the leads' names are printed: letters up to 3 mm high, and a little around them."""
-    return [
-        Box(b.name_mm[0] - 0.7, b.name_mm[1] - 0.8, b.name_mm[0] + 8, b.name_mm[1] + 3.8)
-        for b in layout.boxes
-        if b.name_mm
-    ]
-
-
 def _own_ink(mask: Bools, ways: Sequence[Way], layout: Layout, px_per_mm: float) -> list[Bools]:
     """For each row the ink that is its own: nearest to its way, and hanging together with it."""
     y, x = np.nonzero(mask)
@@ -307,7 +300,7 @@ def _in_clear(
 ) -> Bools:
     """Which pixels lie where other print is due: lead names and the layout's clear boxes."""
     inside = np.zeros(len(x), bool)
-    for box in (*layout.clear, *name_boxes(layout)):
+    for box in (*layout.clear, *name_boxes(layout.boxes)):
         left, right = box.left_mm * px_per_mm, box.right_mm * px_per_mm
         top, bottom = box.top_mm * px_per_mm, box.bottom_mm * px_per_mm
         inside |= (x >= left) & (x <= right) & (y >= top) & (y <= bottom)

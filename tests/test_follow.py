@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ecgvision.follow import Way, _stretches, exchange_back, follow_rows
+from ecgvision.follow import _stretches, follow_rows
 from ecgvision.layouts import regular_layout
 from ecgvision.types import Layout
+from ecgvision.ways import Way, exchange_back
 
 PX_PER_MM = 6.0
 
@@ -187,3 +188,27 @@ def test_pieces_are_those_that_labels_tell(seed: int) -> None:
         ]
         assert len(expected) > 5
         assert sorted(_stretches(part, near, 12)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("level_mm", "tip_mm", "name_mm"), [(46, 38, 38), (44, 52, 40), (42, 34, 38)]
+)
+def test_a_way_leaves_a_letter_for_its_own_ink(
+    level_mm: float, tip_mm: float, name_mm: float
+) -> None:
+    """A lead begins flat beside the V of its name, and its first spike touches that."""
+    layout = regular_layout(
+        "1x2",
+        page_mm=(80, 90),
+        rows=[("I", "V1")],
+        left_mm=10,
+        baselines_mm=[42],
+        column_s=1.2,
+        name_offset_mm=(0.7, name_mm - 42.5),
+    )
+    before = np.array([[10.0, 40.0], [40.0, 40.0]])
+    knots = [(40.2, level_mm), (42.2, level_mm), (42.8, tip_mm), (43.9, level_mm), (70, level_mm)]
+    lead, letter = np.array(knots, float), name_mm + np.array([[0, 0], [0, 2.4], [0, 0]])
+    letter[:, 0] = (40.4, 41.4, 42.4)
+    (way,) = follow_rows(mask_of(before, lead, letter), layout.rows, PX_PER_MM)
+    assert strays_px(way, lead).max() < 3.5

@@ -170,3 +170,22 @@ def test_a_guess_goes_up_and_down() -> None:
     for one, line in zip(best, truth, strict=True):  # to less than a millimetre of 15
         assert one.min() == pytest.approx(line.min(), abs=9)
         assert one.max() == pytest.approx(line.max(), abs=9)
+
+
+@pytest.mark.parametrize("up_mm", [0.0, 1.2])
+def test_a_letter_that_hangs_on_a_line_is_no_tip(up_mm: float) -> None:
+    """The bars of the name II touch a line from below, beside a notch; a deep S wave is a tip."""
+    line = line_px(40, {14.0: (up_mm,), 30.0: (-14.0,)})
+    bars = [np.array([[x, 40.0], [x, 43.0]]) * PX_PER_MM for x in (14.9, 15.8)]
+    dark = drawn(line, *bars)
+    small = cv2.resize(dark, None, fx=1 / FACTOR, fy=1 / FACTOR, interpolation=cv2.INTER_AREA)
+    ways = follow_rows(small > 0.4, rows()[:1], PX_PER_MM / FACTOR)
+    names = [Box(14.0, 38.8, 22.0, 42.8), Box(29.0, 38.8, 37.0, 42.8)]
+    nowhere = np.zeros(small.shape, bool)
+    how = (FACTOR, PX_PER_MM, PEN.width_px, PEN.blur_px, PEN.darkness, names)
+    (ink,) = column_ink(dark, ways, nowhere, *how)
+    one = fitted_line(ink, PEN)
+    x_mm = one.x_px / PX_PER_MM
+    for around, deepest in (((14.4, 16.4), 0.0), ((29.0, 31.0), 14.0)):
+        part = (x_mm > around[0]) & (x_mm < around[1])
+        assert one.y_px[part].max() == pytest.approx((40 + deepest) * PX_PER_MM, abs=8)

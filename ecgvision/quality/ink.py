@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ecgvision.trace import name_boxes
+from ecgvision.print_boxes import name_boxes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def _unexplained(
         for part in _known_parts(curve):
             points = np.rint(part * px_per_mm - 0.5).astype(np.int32)
             cv2.polylines(drawn, [points], False, 1, width_px)
-    for box in (*layout.clear, *name_boxes(layout)):
+    for box in (*layout.clear, *name_boxes(layout.boxes)):
         top, bottom = round(box.top_mm * px_per_mm), round(box.bottom_mm * px_per_mm)
         left, right = round(box.left_mm * px_per_mm), round(box.right_mm * px_per_mm)
         drawn[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = 1

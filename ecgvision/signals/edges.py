@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from ecgvision.follow import Way
+from ecgvision.print_boxes import NAME_OFF_MM
 from ecgvision.runs import ink_between, stretches
 from ecgvision.types import Box
+from ecgvision.ways import Way
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,6 +120,7 @@ def column_ink(
 def _letters(names: Sequence[Box], columns: Ints, px_per_mm: float) -> list[tuple[Bools, Box]]:
     """For each name the columns it is printed in, and its box in pixels."""
     x = (columns + 0.5) / px_per_mm
+    due = [name.grown(0.0, NAME_OFF_MM) for name in names]
     return [
         (
             (x >= name.left_mm) & (x <= name.right_mm),
@@ -126,7 +128,7 @@ def _letters(names: Sequence[Box], columns: Ints, px_per_mm: float) -> list[tupl
                 *(v * px_per_mm for v in (name.left_mm, name.top_mm, name.right_mm, name.bottom_mm))
             ),
         )
-        for name in names
+        for name in due
     ]
 
 
@@ -177,18 +179,20 @@ def _row_ink(
 ) -> ColumnInk:
     own, (dark, full) = found[row], page
     height = dark.shape[0]
-    climbs = (own.low - own.high >= 3 * factor + pen_px).astype(np.uint8)
-    spike = maximum_filter1d(climbs, 2 * _SPIKE_COLUMNS * factor + 1) > 0
+    # A way may jump over paper, which is no climb. A spike climbs at least as far as it is cut.
+    climbs = np.where(own.seen, own.low - own.high, 0)
+    climbed = maximum_filter1d(climbs, 2 * _SPIKE_COLUMNS * factor + 1)
+    climbed[climbed < 3 * factor + pen_px] = 0
     past = _PAST_FLAT_MM * px_per_mm + pen_px / 2
     upper, lower = own.seen.copy(), own.seen.copy()
     for within, name in letters:
-        beside = within & ~spike
         # What reaches through and beyond the letters is a spike.
         top, bottom = name.top_mm, name.bottom_mm
-        letter_above = (own.top >= top) & (own.top < bottom) & (own.tip - own.top > past)
-        letter_below = (own.bottom <= bottom) & (own.bottom > top)
-        upper &= ~(beside & letter_above)
-        lower &= ~(beside & letter_below & (own.bottom - own.foot > past))
+        upwards, downwards = own.tip - own.top, own.bottom - own.foot
+        letter = within & (own.top >= top) & (own.top < bottom)
+        upper &= ~(letter & (upwards > past) & (upwards > climbed))
+        letter = within & (own.bottom <= bottom) & (own.bottom > top)
+        lower &= ~(letter & (downwards > past) & (downwards > climbed))
     shared = np.zeros(len(columns), bool)
     for other in (s for i, s in enumerate(found) if i != row):
         # The other row has ink between the ends of this row's.

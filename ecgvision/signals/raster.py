@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecgvision.print_boxes import name_boxes
 from ecgvision.recording import LeadCurve
 from ecgvision.signals.crossings import fitted_crossings
 from ecgvision.signals.edges import INK_SHARE, ColumnInk, column_ink
@@ -16,7 +17,7 @@ from ecgvision.signals.joints import own_parts_mm
 from ecgvision.signals.pen import USUAL_MM, Pen, ink_darkness, measured_pen
 from ecgvision.signals.starts import time_shifts_mm
 from ecgvision.threads import side_by_side
-from ecgvision.trace import RowWays, name_boxes, row_ways
+from ecgvision.trace import RowWays, row_ways
 from ecgvision.types import Box, Layout, LeadBox, Page
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def raster_curves(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadCurve, .
     scale = ink.shape[1] / page.known_mm[0]
     dark = (np.float32(255) - ink) / np.float32(255)
     followed = row_ways(page, layout, ink)
-    inks, pen = _inks_and_pen(dark, followed, scale, name_boxes(layout))
+    inks, pen = _inks_and_pen(dark, followed, scale, name_boxes(layout.boxes))
     lines = side_by_side(partial(fitted_line, one, pen) for one in inks)
     lines = fitted_crossings(dark, inks, lines, pen, scale)
     shifts_mm = time_shifts_mm(layout.rows, dark, inks, lines, pen, scale)
