@@ -9,7 +9,6 @@ import hashlib
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,14 +27,12 @@ from ecgvision.recognition import AUTO, Recognised, choose_formats, recognise
 from ecgvision.recording import Calibration
 from ecgvision.result import Conversion
 from ecgvision.strokes import trace_strokes
-from ecgvision.threads import both
-from ecgvision.trace import row_ways, trace_leads
+from ecgvision.trace import trace_leads
 from ecgvision.types import EcgImage, LeadBox, Match, Notice, Page
 
 if TYPE_CHECKING:
     from ecgvision.quality import Quality
-    from ecgvision.recording import Recording
-    from ecgvision.types import Layout, Pixels
+    from ecgvision.types import Pixels
 
 MinQuality = Literal["good", "doubtful", "refused"]
 # From worst to best.
@@ -221,16 +218,8 @@ def _convert_page(
         gain_mm_per_mv=how.gain_mm_per_mv,
     )
     match = calibrated(found.match, scale)
-    draw = partial(normalise_page, level, found.format, match, ink, options.image)
-    read = partial(_read, level, found.declared, match, scale, ink, how)
-    if not options.read_signals:
-        (image, notices), signals = draw(), _Signals()
-    elif level.origin == "vector":  # its lines are MuPDF's, which is not for two threads
-        (image, notices), signals = draw(), read()
-    else:
-        row_ways(level, match.layout, ink)  # both start from it
-        (image, notices), signals = both(draw, read)
-    return Conversion(
+    image, notices = normalise_page(level, found.format, match, ink, options.image)
+    result = Conversion(
         source=page.source,
         source_sha256=digest,
         page_number=page.number,
@@ -240,13 +229,10 @@ def _convert_page(
         match=match,
         calibration=scale,
         image=image,
-        recording=signals.recording,
-        quality=signals.quality,
-        qc=signals.qc,
-        refusal=signals.refusal,
         notices=(*found.notices, *scale.notices, *notices, *_chest_notice(scale, image)),
         versions={"ecgvision": __version__},
     )
+    return _with_signals(result, level, found, ink, how) if options.read_signals else result
 
 
 def page_ink(level: Page, found: Recognised, options: ImageOptions) -> Pixels:
@@ -343,30 +329,16 @@ def _chest_notice(calibration: Calibration, image: EcgImage) -> tuple[Notice, ..
 # --- signals ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Signals:
-    """What a `Conversion` has of its signals: nothing where they were not read."""
-
-    recording: Recording | None = None
-    quality: Quality | None = None
-    qc: Pixels | None = None
-    refusal: PageError | None = None
-
-
-def _read(
-    level: Page,
-    declared: Layout | None,
-    match: Match,
-    scale: Calibration,
-    ink: Pixels,
-    how: SignalOptions,
-) -> _Signals:
-    """The page's signals, their verdict, and the picture to check them by."""
+def _with_signals(
+    result: Conversion, level: Page, found: Recognised, ink: Pixels, how: SignalOptions
+) -> Conversion:
+    """The result with its signals, their verdict, and the picture to check them by."""
     from ecgvision.quality import assess
     from ecgvision.quality.ink import cut_peaks
     from ecgvision.signals.read import read_signals
 
-    reading = read_signals(level, match, declared, ink, scale, how.fs_hz)
+    match, scale = result.match, result.calibration
+    reading = read_signals(level, match, found.declared, ink, scale, how.fs_hz)
     cut = cut_peaks(ink, reading.curves, level, match.layout)
     quality = assess(reading.recording, scale, match.layout, cut)
     qc = None
@@ -375,7 +347,7 @@ def _read(
 
         qc = qc_picture(level, match.layout, reading.curves, quality, scale, cut)
     refusal = _refusal(level, quality, how.min_quality or "doubtful")
-    return _Signals(reading.recording, quality, qc, refusal)
+    return replace(result, recording=reading.recording, quality=quality, qc=qc, refusal=refusal)
 
 
 def _refusal(page: Page, quality: Quality, least: MinQuality) -> PageError | None:

@@ -9,8 +9,6 @@ from typing import TypeVar
 import cv2
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 def side_by_side(works: Iterable[Callable[[], T]]) -> list[T]:
@@ -28,16 +26,3 @@ def side_by_side(works: Iterable[Callable[[], T]]) -> list[T]:
         return [work() for work in todo]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda work: work(), todo))
-
-
-def both(one: Callable[[], A], other: Callable[[], B]) -> tuple[A, B]:
-    """`side_by_side` of two works of different kinds.
-
-    >>> both(lambda: 1, lambda: "a")
-    (1, 'a')
-    """
-    if cv2.getNumThreads() < 2:
-        return one(), other()
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.submit(one), pool.submit(other)
-        return first.result(), second.result()

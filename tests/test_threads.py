@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import pytest
 
-from ecgvision.threads import both, side_by_side
+from ecgvision.threads import side_by_side
 
 
 @pytest.fixture(params=[1, 2])
@@ -30,16 +30,11 @@ def failing(word: str) -> Callable[[], None]:
 def test_results_come_in_their_order(threads):
     assert side_by_side(lambda k=k: k * k for k in range(20)) == [k * k for k in range(20)]
     assert side_by_side([]) == []
-    assert both(lambda: 1, lambda: "two") == (1, "two")
 
 
 def test_the_first_that_fails_raises(threads):
     with pytest.raises(ValueError, match="one"):
         side_by_side([lambda: None, failing("one"), failing("other")])
-    with pytest.raises(ValueError, match="one"):
-        both(failing("one"), failing("other"))
-    with pytest.raises(ValueError, match="other"):
-        both(lambda: None, failing("other"))
 
 
 def test_where_opencv_has_one_thread_there_is_one(threads):
@@ -53,4 +48,4 @@ def test_where_opencv_has_one_thread_there_is_one(threads):
             return False
         return True
 
-    assert both(met, met) == (threads == 2, threads == 2)
+    assert side_by_side([met, met]) == [threads == 2] * 2

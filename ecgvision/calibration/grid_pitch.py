@@ -19,7 +19,6 @@ from ecgvision.grid_seen import find_grid
 from ecgvision.media.raster import reduced
 from ecgvision.media.views import one_channel
 from ecgvision.strokes import sorted_strokes
-from ecgvision.threads import both
 from ecgvision.types import Page, Stroke
 
 if TYPE_CHECKING:
@@ -137,10 +136,8 @@ def _of_pixels(page: Page, ink: Pixels) -> GridPitch | None:
     seen = find_grid(cv2.bitwise_not(reduced(lines, factor)), scale / factor)
     if seen is None:
         return None
-    across, down = both(
-        lambda: _refined_px(lines, factor * seen.across_px),
-        lambda: _refined_px(cv2.transpose(lines), factor * seen.down_px),
-    )
+    across = _refined_px(lines, factor * seen.across_px)
+    down = _refined_px(cv2.transpose(lines), factor * seen.down_px)
     if across is None or down is None:
         return None
     if max(abs(across / scale - 1), abs(down / scale - 1)) > _MOST_OFF:
