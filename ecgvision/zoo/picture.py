@@ -1,12 +1,11 @@
-"""The picture that a card shows: a PNG with pixels in it, and nothing else."""
+"""The picture that a card shows, drawn anew: its pixels go up, and nothing else of the file."""
 
 from __future__ import annotations
 
-import re
-import struct
-import zlib
-from collections.abc import Iterator
+import io
 from pathlib import Path
+
+from PIL import Image
 
 from ecgvision.errors import EcgVisionError
 
@@ -14,31 +13,8 @@ PICTURE = "calibration.png"
 LARGEST_BYTES = 1_000_000
 LARGEST_SIDE_PX = 4096
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# The chunks that may be there, with their least and largest size. No other: text, EXIF, the time
-# and profiles can hold words, names and paths.
-_CHUNKS: dict[bytes, tuple[int, int]] = {
-    b"IHDR": (13, 13),
-    b"PLTE": (3, 768),
-    b"tRNS": (1, 256),
-    b"gAMA": (4, 4),
-    b"cHRM": (32, 32),
-    b"sRGB": (1, 1),
-    b"pHYs": (9, 9),
-    b"IDAT": (0, LARGEST_BYTES),
-    b"IEND": (0, 0),
-}
-_ORDER = re.compile(rb"IHDR (?:(?:PLTE|tRNS|gAMA|cHRM|sRGB|pHYs) )*(?:IDAT )+IEND")
-# Of each colour type the samples of a pixel, and how many bits a sample may have.
-_COLOURS: dict[int, tuple[int, tuple[int, ...]]] = {
-    0: (1, (1, 2, 4, 8, 16)),
-    2: (3, (8, 16)),
-    3: (1, (1, 2, 4, 8)),
-    4: (2, (8, 16)),
-    6: (4, (8, 16)),
-}
-_PALETTE, _FILTERS = 3, 5
-_ANEW = "draw it anew, or save it anew as a plain PNG"
+# What a picture of each of Pillow's kinds is drawn as; no plot has sixteen bits.
+_DRAWN_AS = {"1": "L", "L": "L", "LA": "RGBA", "P": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
 
 
 class PictureError(EcgVisionError):
@@ -48,7 +24,10 @@ class PictureError(EcgVisionError):
 
 
 def read_picture(path: Path) -> bytes:
-    """The picture in that file, as it may go up; raises `PictureError`."""
+    """The picture in that file as it may go up: a PNG without words, times or profiles.
+
+    Raises `PictureError`.
+    """
     name = f"{path.parent.name}/{path.name}"
     # A link may lead anywhere.
     if path.is_symlink():
@@ -65,89 +44,43 @@ def read_picture(path: Path) -> bytes:
             data = opened.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise PictureError(f"{name}: cannot be read: {error.strerror}; check its rights") from error
-    check_picture(name, data)
-    return data
+    return drawn_anew(name, data)
 
 
-def check_picture(name: str, data: bytes) -> None:
-    """Raise `PictureError` unless these are one whole PNG without words, times or places."""
+def drawn_anew(name: str, data: bytes) -> bytes:
+    """A PNG of the same pixels; raises `PictureError` where these bytes are no whole, small PNG."""
     if len(data) > LARGEST_BYTES:
         raise PictureError(
             f"{name}: expected {LARGEST_BYTES:,} bytes at most, found more; draw it smaller"
         )
-    if not data.startswith(_SIGNATURE):
-        raise PictureError(f"{name}: expected a PNG, found something else; save it as PNG")
-    chunks = list(_chunks(name, data))
-    order = [kind for kind, _ in chunks]
-    once = [kind for kind in order if kind != b"IDAT"]
-    if not _ORDER.fullmatch(b" ".join(order)) or len(set(once)) < len(once):
-        found = " ".join(dict.fromkeys(kind.decode() for kind in order))
-        raise PictureError(
-            f"{name}: expected a PNG's chunks in their order, each once, found {found}; {_ANEW}"
-        )
-    _check_pixels(name, chunks[0][1], b"PLTE" in order, _joined(chunks))
-
-
-def _joined(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    return b"".join(body for kind, body in chunks if kind == b"IDAT")
-
-
-def _chunks(name: str, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks up to IEND, which must be the end, by name and content."""
-    at = len(_SIGNATURE)
-    kind = b""
-    while kind != b"IEND":
-        size = int.from_bytes(data[at : at + 4])
-        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
-        check = data[at + 8 + size : at + 12 + size]
-        if len(check) < 4:
-            raise PictureError(f"{name}: expected a whole PNG, found it cut off; copy it anew")
-        if kind not in _CHUNKS:
-            raise PictureError(
-                f"{name}: expected pixels alone, found a chunk {kind.decode('latin-1')!r}, which "
-                "may hold words, a time or a place; save it without metadata, in matplotlib with "
-                "savefig(..., metadata={'Software': None})"
-            )
-        least, most = _CHUNKS[kind]
-        if not least <= size <= most or zlib.crc32(kind + body) != int.from_bytes(check):
-            raise PictureError(
-                f"{name}: expected a PNG that is intact, found its chunk {kind.decode()} damaged; "
-                f"{_ANEW}"
-            )
-        yield kind, body
-        at += 12 + size
-    if at < len(data):
-        raise PictureError(
-            f"{name}: expected the end of the file after the picture, found {len(data) - at:,} "
-            f"bytes more; {_ANEW}"
-        )
-
-
-def _check_pixels(name: str, head: bytes, palette: bool, packed: bytes) -> None:
-    """Raise unless the packed bytes are all rows of the picture, and no byte more."""
-    width_px, height_px, bits, colour, packing, filtering, interlaced = struct.unpack(
-        ">IIBBBBB", head
-    )
-    if not (0 < width_px <= LARGEST_SIDE_PX and 0 < height_px <= LARGEST_SIDE_PX):
-        raise PictureError(
-            f"{name}: expected 1 to {LARGEST_SIDE_PX:,} px a side, found {width_px:,} x "
-            f"{height_px:,}; draw it in another size"
-        )
-    samples, allowed = _COLOURS.get(colour, (0, ()))
-    needs_palette = colour == _PALETTE and not palette
-    if bits not in allowed or packing or filtering or interlaced or needs_palette:
-        raise PictureError(
-            f"{name}: expected a plain PNG that is not interlaced, found another kind; {_ANEW}"
-        )
-    row = 1 + (width_px * samples * bits + 7) // 8
-    unpacking = zlib.decompressobj()
     try:
-        rows = unpacking.decompress(packed, row * height_px + 1)
-    except zlib.error as error:
-        raise PictureError(f"{name}: expected pixels, found {error}; {_ANEW}") from error
-    whole = len(rows) == row * height_px and unpacking.eof and not unpacking.unused_data
-    if not whole or max(rows[::row]) >= _FILTERS:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            _check_size(name, *image.size)
+            drawn = image.convert(_drawn_as(name, image.mode))
+    except PictureError:
+        raise
+    except Exception as error:  # whatever Pillow makes of damaged bytes
         raise PictureError(
-            f"{name}: expected {height_px:,} rows of pixels and nothing else, found other bytes; "
-            f"{_ANEW}"
+            f"{name}: expected a whole PNG, found something else; save it as PNG, or copy it anew"
+        ) from error
+    written = io.BytesIO()
+    # From its bytes: a copy of the image would keep the words that came with it.
+    Image.frombytes(drawn.mode, drawn.size, drawn.tobytes()).save(written, "PNG", optimize=True)
+    return written.getvalue()
+
+
+def _check_size(name: str, width_px: int, height_px: int) -> None:
+    if max(width_px, height_px) > LARGEST_SIDE_PX:
+        raise PictureError(
+            f"{name}: expected at most {LARGEST_SIDE_PX:,} px a side, found {width_px:,} x "
+            f"{height_px:,}; draw it smaller"
         )
+
+
+def _drawn_as(name: str, mode: str) -> str:
+    if mode not in _DRAWN_AS:
+        raise PictureError(
+            f"{name}: expected 8 bits for each colour, found a PNG of the kind {mode}; save it "
+            "with 8"
+        )
+    return _DRAWN_AS[mode]

@@ -94,7 +94,7 @@ def test_a_picture_that_may_not_go_up_keeps_all_down(
     (card.parent / "calibration.png").write_bytes(picture.getvalue())
     seen = models(*asked, "--dry-run")
     assert seen.exit_code == 0, seen.stderr
-    assert f"would go up: calibration.png, {len(picture.getvalue())} bytes" in seen.stderr
+    assert "would go up: calibration.png, " in seen.stderr
 
 
 def test_a_cached_model_is_verified_and_mended(
