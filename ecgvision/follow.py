@@ -136,30 +136,43 @@ def _past_names(
     letters = np.zeros_like(mask)
     for down, across in names:
         letters[down, across] = mask[down, across]
-    around, nothing = round(AROUND_MM * px_per_mm), np.zeros_like(mask)
+    around = round(AROUND_MM * px_per_mm)
     for down, across in names:
-        start, stop = max(across.start - around, ways[0].first), across.stop + around
-        columns = slice(start, min(stop, ways[0].last))
+        first = max(across.start - around, ways[0].first)
+        span = (first, min(across.stop + around, ways[0].last))
         for index, way in enumerate(ways):
             touched = letters[down, across] & _covered([way], down, across)
-            if np.count_nonzero(touched) < _LETTERS_MM2 * px_per_mm**2:
-                continue
-            top = max(0, round(baselines[index]) - half)
-            band = slice(top, min(top + 2 * half, len(mask)))
-            rest = mask[band, columns] & ~letters[band, columns]
-            rest &= ~_covered([other for other in ways if other is not way], band, columns)
-            own = _covered([way], band, columns)
-            most = np.count_nonzero(rest & own)
-            # Where ink was left over, the way has to leave the letters.
-            dear = np.zeros_like(letters)
-            bare = np.count_nonzero(rest & ~own, axis=0) >= _BARE_MM * px_per_mm
-            dear[:, columns] = letters[:, columns] & bare
-            span = [(columns.start, columns.stop)]
-            for ink, flat in ((mask, nothing), (mask, dear), (mask & ~dear, nothing)):
-                new = _again(ink, index, ways, baselines, half, span, joints, (letters, flat))
-                explained = np.count_nonzero(rest & _covered([new], band, columns))
-                if explained > most + _MORE_MM2 * px_per_mm**2:
-                    ways[index], most = new, explained
+            if np.count_nonzero(touched) >= _LETTERS_MM2 * px_per_mm**2:
+                _past_letters(mask, ways, index, baselines, half, joints, px_per_mm, letters, span)
+
+
+def _past_letters(
+    mask: Bools,
+    ways: list[Way],
+    index: int,
+    baselines: Sequence[float],
+    half: int,
+    joints: Bools,
+    px_per_mm: float,
+    letters: Bools,
+    span: tuple[int, int],
+) -> None:
+    """Takes the best of a row's ways in the columns of `span`: with its letters, or past them."""
+    top, columns = max(0, round(baselines[index]) - half), slice(*span)
+    band = slice(top, min(top + 2 * half, len(mask)))
+    rest = mask[band, columns] & ~letters[band, columns]
+    rest &= ~_covered([other for i, other in enumerate(ways) if i != index], band, columns)
+    own = _covered([ways[index]], band, columns)
+    most = np.count_nonzero(rest & own)
+    # Where ink was left over, the way has to leave the letters.
+    dear, nothing = np.zeros_like(letters), np.zeros_like(letters)
+    bare = np.count_nonzero(rest & ~own, axis=0) >= _BARE_MM * px_per_mm
+    dear[:, columns] = letters[:, columns] & bare
+    for ink, flat in ((mask, nothing), (mask, dear), (mask & ~dear, nothing)):
+        new = _again(ink, index, ways, baselines, half, [span], joints, (letters, flat))
+        explained = np.count_nonzero(rest & _covered([new], band, columns))
+        if explained > most + _MORE_MM2 * px_per_mm**2:
+            ways[index], most = new, explained
 
 
 def _in_px(box: Box, px_per_mm: float) -> tuple[slice, slice]:
@@ -309,7 +322,10 @@ def _again(
     joints: Bools,
     letters: tuple[Bools, Bools] | None = None,
 ) -> Way:
-    """A row's way with its parts in `spans` found again, knowing the other rows' ways."""
+    """A row's way with its parts in `spans` found again, knowing the other rows' ways.
+
+    Of `letters`, both (H, W) bool, the first are as another row's ink, the second as its flat line.
+    """
     way, top = ways[index], round(baselines[index]) - half
     others = [other for other in ways if other is not way]
     flat_lines = list(_flat_lines(index, ways, baselines))
