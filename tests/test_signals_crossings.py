@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from ecgvision.follow import follow_rows
-from ecgvision.signals.crossings import fitted_crossings
+from ecgvision.signals.crossings import _best_exchanges, _exchanged, fitted_crossings
 from ecgvision.signals.edges import column_ink
-from ecgvision.signals.fit import Line, fitted_line
+from ecgvision.signals.fit import Line, fitted_line, rim_of
+from ecgvision.signals.joint import draw
 from ecgvision.signals.pen import Pen
+from ecgvision.signals.places import Place, _views
 from ecgvision.signals.spikes import best_shapes
 from ecgvision.types import Box, LeadBox
 
@@ -189,3 +191,33 @@ def test_a_letter_that_hangs_on_a_line_is_no_tip(up_mm: float) -> None:
     for around, deepest in (((14.4, 16.4), 0.0), ((29.0, 31.0), 14.0)):
         part = (x_mm > around[0]) & (x_mm < around[1])
         assert one.y_px[part].max() == pytest.approx((40 + deepest) * PX_PER_MM, abs=8)
+
+
+# --- exchanges --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (1, 2, 0), (2, 0, 1)])
+def test_pieces_that_lines_took_of_each_other_are_given_back(order: tuple[int, ...]) -> None:
+    """Three lines meet twice. Where each has another's piece in between, it takes two exchanges."""
+    columns = 120
+    x = (np.arange(2 * columns) + 0.5) / 2
+    bow = (x - 35) * (x - 85) / 600
+    lines = np.stack([100 + size * bow for size in (-30.0, 12.0, 34.0)])
+    seen, rest = np.zeros((230, columns)), np.zeros((230, columns))
+    draw(lines, PEN.sharp_px, *rim_of(PEN).numbers, seen)
+    taken = np.where((x > 35) & (x < 85), lines[list(order)], lines)
+    inked = int(np.count_nonzero(seen > 0.5))
+    place = Place(
+        0, columns, 0, (0, 1, 2), seen, rest, taken, PEN, rim_of(PEN), _views(seen, rest), inked
+    ).as_it_is()
+    np.testing.assert_allclose(_exchanged(place).start, lines, atol=1.0)
+
+    def off_px(guesses: list[np.ndarray]) -> float:
+        return min(float(np.abs(guess - lines).max()) for guess in guesses)
+
+    once = _best_exchanges(place, [taken])
+    if all(a != b for a, b in enumerate(order)):
+        assert off_px(once) > 10
+        assert off_px(_best_exchanges(place, once)) < 2
+    elif order != (0, 1, 2):
+        assert off_px(once) < 2
