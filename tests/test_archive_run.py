@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import ecgvision.archive.work as work
-from ecgvision.archive.engine import Worker
+from ecgvision.archive.engine import Engine, Outcome, Worker
 from ecgvision.archive.finding import find
 from ecgvision.archive.inputs import Inputs
 from ecgvision.archive.journal import JOURNAL, read_journal
@@ -276,6 +276,7 @@ def fragile(task: FileTask) -> FileResult:
     """Converts files, but some of them end their worker by their name."""
     name, mark = task.source.stem, task.source.with_suffix(".tried")
     if name == "never":
+        (task.work.out_dir / ".ecgvision-0123456789ab.tmp").write_text("half of somethi")
         os._exit(5)
     if name == "once" and not mark.exists():
         mark.touch()
@@ -309,7 +310,9 @@ class Quiet:
         pass
 
 
-def run_with(worker: Worker, known: Knowledge | None = None) -> tuple[Ending, list[str]]:
+def run_with(
+    worker: Worker, known: Knowledge | None = None, engine: Engine | None = None
+) -> tuple[Ending, list[str]]:
     out = Path("out").absolute()
     inputs = Inputs()
     for found in find(["in"]):
@@ -321,7 +324,7 @@ def run_with(worker: Worker, known: Knowledge | None = None) -> tuple[Ending, li
         plan = Plan(inputs, job, {"": "o"}, "philips", known)
         listener = Quiet()
         pool = Pool(Limits(2, timeout_s=60, memory_bytes=600 * MB), out / SPOOL, worker)
-        return run(plan, pool, listener), listener.over
+        return run(plan, engine or pool, listener), listener.over
 
 
 def test_a_file_that_crashes_is_tried_once_more_and_put_aside(
@@ -355,6 +358,33 @@ def test_a_file_that_crashes_is_tried_once_more_and_put_aside(
     assert over.count("kept") == 3
     assert {row["status"] for row in rows()} == {"done"}
     assert len(rows()) == 3 + 1 + 4
+
+
+class Halted:
+    """An engine that is interrupted while something is half written."""
+
+    def __enter__(self) -> Halted:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def results(
+        self, tasks: Iterator[FileTask], *, alone: bool = False
+    ) -> Iterator[Outcome | None]:
+        next(tasks)
+        Path("out/.ecgvision-0123456789ab.tmp").write_text("half of somethi")
+        raise KeyboardInterrupt
+        yield None
+
+
+def test_what_is_half_written_goes_with_an_interrupted_run(
+    folder: Path, pages: list[bytes]
+) -> None:
+    Path("in/a.pdf").write_bytes(pages[0])
+    ending, over = run_with(convert_file, engine=Halted())
+    assert (ending.interrupted, over) == (True, [])
+    assert set(outputs()) == {JOURNAL}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory so")

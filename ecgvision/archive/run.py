@@ -99,6 +99,7 @@ def run(plan: Plan, engine: Engine, listener: Listener, held: Held | None = None
         except KeyboardInterrupt:
             with suppress(OSError):
                 journal.sync()
+                sweep(out_dir, store)  # workers that were ended may have been writing
             return Ending(one.left, "interrupted", interrupted=True)
         except WorkersError as error:
             with suppress(OSError):
@@ -110,6 +111,8 @@ def run(plan: Plan, engine: Engine, listener: Listener, held: Held | None = None
         return Ending(one.left, one.stopped)
     try:
         held.check()
+        if one.lost:
+            sweep(out_dir, store)
         compact(out_dir, store)
     except OSError as error:
         return Ending(0, str(unwritable(store.told(out_dir), error)))
@@ -120,12 +123,16 @@ def run(plan: Plan, engine: Engine, listener: Listener, held: Held | None = None
 
 @dataclass
 class _Run:
-    """A run as far as it has come: what is still to be tried once more, and why it must stop."""
+    """A run as far as it has come: what is still to be tried once more, and why it must stop.
+
+    `lost` tells that a worker was, which may have been writing.
+    """
 
     plan: Plan
     journal: RunJournal
     listener: Listener
     stopped: str = ""
+    lost: bool = False
     _over: int = 0
     _again: list[FileTask] = field(default_factory=list)
 
@@ -182,6 +189,7 @@ class _Run:
         task, result = outcome.task, outcome.result
         first = task.attempt == 1
         if isinstance(result, Crash):
+            self.lost = True
             if first:
                 self._again.append(task)
             else:
