@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _MODELS, _CLEARLY, _SHIFT, _SHIFT_STEP = 2, 1.03, 8, 2
 # Of the exchanges so many are fitted; and again from the best, while that costs this much less, so
 # often at most. Where none does, a second one is made in so many of the best.
-_FITTED, _BETTER, _EXCHANGES, _TWICE = 4, 0.98, 3, 2
+_FITTED, _BETTER, _EXCHANGES, _TWICE = 2, 0.98, 3, 2
 # A place of which this much is left unexplained holds other print than lines: bars between columns.
 # Fitted lines would follow that, so those that were there stay.
 _OTHER_PRINT = 20.0
