@@ -51,6 +51,11 @@ def test_a_text_region_is_as_large_as_it_says():
     assert jbig2_pixels(segment(6, REGION, struct.pack(">HI", 0, 2))) == 600
 
 
+@pytest.mark.parametrize("kind", [4, 6, 7, 20, 22, 23])
+def test_a_region_that_stops_after_its_size_is_as_large_as_it_says(kind):
+    assert jbig2_pixels(segment(kind, REGION[:8])) == 600
+
+
 def test_patterns_and_the_cells_that_show_them():
     patterns = struct.pack(">BBBI", 0, 16, 10, 49)  # template, width, height, the last one's number
     assert jbig2_pixels(segment(16, patterns)) == 50 * 160

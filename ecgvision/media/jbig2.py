@@ -72,32 +72,35 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _pixels(kind: int, body: bytes) -> int:
-    try:
-        if kind == _SYMBOLS:
-            return _ENTRY_PX * int(max(struct.unpack_from(">II", body, _symbol_counts_at(body))))
-        if kind == _PATTERNS:
-            width, height, last = struct.unpack_from(">BBI", body, 1)
-            return (int(last) + 1) * max(_ENTRY_PX, int(width) * int(height))
-        if kind == _PAGE or kind in _BITMAPS:
-            return _area(body, 0)
-        if kind in _TEXTS:
-            (count,) = struct.unpack_from(">I", body, _text_count_at(body))
-            return max(_area(body, 0), _ENTRY_PX * int(count))
-        if kind in _HALFTONES:
-            return max(_area(body, 0), _CELL_PX * _area(body, _REGION_BYTES + 1))
-    except struct.error:  # too short to say, and so to be decoded
-        pass
+    if kind == _SYMBOLS:
+        at = _symbol_counts_at(body)
+        return _ENTRY_PX * max(_number(body, at), _number(body, at + 4))
+    if kind == _PATTERNS:
+        width, height = _number(body, 1, 1), _number(body, 2, 1)
+        return (_number(body, 3) + 1) * max(_ENTRY_PX, width * height) if len(body) >= 7 else 0
+    if kind == _PAGE or kind in _BITMAPS:
+        return _area(body, 0)
+    if kind in _TEXTS:
+        return max(_area(body, 0), _ENTRY_PX * _number(body, _text_count_at(body)))
+    if kind in _HALFTONES:
+        return max(_area(body, 0), _CELL_PX * _area(body, _REGION_BYTES + 1))
     return 0
 
 
+def _number(body: bytes, at: int, size: int = 4) -> int:
+    """The number that stands there; 0 where the body is too short for it, and so to be decoded."""
+    found = body[at : at + size]
+    return int.from_bytes(found) if len(found) == size else 0
+
+
 def _area(body: bytes, at: int) -> int:
-    width, height = struct.unpack_from(">II", body, at)
-    return int(width) * (1 if height == _UNKNOWN else int(height))
+    width, height = _number(body, at), _number(body, at + 4)
+    return width * (1 if height == _UNKNOWN else height)
 
 
 def _symbol_counts_at(body: bytes) -> int:
     """Where a symbol dictionary says how many it exports and how many are new."""
-    (flags,) = struct.unpack_from(">H", body, 0)
+    flags = _number(body, 0, 2)
     huffman, refined = flags & 1, flags & 2
     own = 0 if huffman else (2 if flags >> 10 & 3 else 8)
     return 2 + own + (4 if refined and not flags >> 12 & 1 else 0)
@@ -105,6 +108,6 @@ def _symbol_counts_at(body: bytes) -> int:
 
 def _text_count_at(body: bytes) -> int:
     """Where a text region says how many symbols it places."""
-    (flags,) = struct.unpack_from(">H", body, _REGION_BYTES)
+    flags = _number(body, _REGION_BYTES, 2)
     huffman, refined = flags & 1, flags & 2
     return _REGION_BYTES + 2 + (2 if huffman else 0) + (4 if refined and not flags >> 15 & 1 else 0)
