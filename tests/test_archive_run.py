@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import ecgvision.archive.work as work
-from ecgvision.archive.engine import Engine, Outcome, Worker
+from ecgvision.archive.engine import Engine, InProcess, Outcome, Worker
 from ecgvision.archive.finding import find
 from ecgvision.archive.inputs import Inputs
 from ecgvision.archive.journal import JOURNAL, read_journal
@@ -360,14 +360,8 @@ def test_a_file_that_crashes_is_tried_once_more_and_put_aside(
     assert len(rows()) == 3 + 1 + 4
 
 
-class Halted:
+class Halted(InProcess):
     """An engine that is interrupted while something is half written."""
-
-    def __enter__(self) -> Halted:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
     def results(
         self, tasks: Iterator[FileTask], *, alone: bool = False

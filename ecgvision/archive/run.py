@@ -99,7 +99,7 @@ def run(plan: Plan, engine: Engine, listener: Listener, held: Held | None = None
         except KeyboardInterrupt:
             with suppress(OSError):
                 journal.sync()
-                sweep(out_dir, store)  # workers that were ended may have been writing
+            _tidy(out_dir, store, held)
             return Ending(one.left, "interrupted", interrupted=True)
         except WorkersError as error:
             with suppress(OSError):
@@ -107,18 +107,25 @@ def run(plan: Plan, engine: Engine, listener: Listener, held: Held | None = None
             one.stopped = one.stopped or f"{error} [{error.code}]"
         except OSError as error:
             one.stopped = one.stopped or str(unwritable(told, error))
+    if one.lost or one.stopped:
+        _tidy(out_dir, store, held)
     if one.stopped:
         return Ending(one.left, one.stopped)
     try:
         held.check()
-        if one.lost:
-            sweep(out_dir, store)
         compact(out_dir, store)
     except OSError as error:
         return Ending(0, str(unwritable(store.told(out_dir), error)))
     except KeyboardInterrupt:
         return Ending(0, "interrupted", interrupted=True)
     return Ending()
+
+
+def _tidy(out_dir: Path, store: Store, held: Held) -> None:
+    """Remove what workers that were ended had half written, if the folder is still ours."""
+    with suppress(OSError):
+        held.check()
+        sweep(out_dir, store)
 
 
 @dataclass
