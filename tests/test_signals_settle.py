@@ -25,7 +25,7 @@ def ink_of(y_px: np.ndarray, noise_px: float = 0.0) -> dict[str, np.ndarray]:
     """What `settle` is told of the ink that the pen draws along a line, split along that line."""
     split = y_px.reshape(COLUMNS, NODES_PER_PX).mean(axis=1)
     misfit = np.empty((COLUMNS, 2))
-    misfit_of(y_px, split, np.zeros((COLUMNS, 2)), *RIM.numbers, misfit)
+    misfit_of(y_px, split, np.zeros((COLUMNS, 2)), *RIM.numbers, RIM.width, misfit)
     noise = np.random.default_rng(3).normal(0, noise_px, misfit.shape)
     nothing = np.zeros(COLUMNS)
     seen = np.ones((COLUMNS, 2), bool)
@@ -34,7 +34,7 @@ def ink_of(y_px: np.ndarray, noise_px: float = 0.0) -> dict[str, np.ndarray]:
 
 def settled(start_px: np.ndarray, ink: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     y, misfit = start_px.copy(), np.empty((COLUMNS, 2))
-    settle(y, *ink.values(), *RIM.numbers, misfit)
+    settle(y, *ink.values(), *RIM.numbers, RIM.width, misfit)
     return y, misfit
 
 
@@ -47,7 +47,7 @@ def test_a_line_comes_back_to_its_ink(off_px):
     assert np.abs(y - known).max() < 2.0
     again = np.empty_like(misfit)
     ink = ink_of(known)
-    misfit_of(y, ink["split"], ink["stood"], *RIM.numbers, again)
+    misfit_of(y, ink["split"], ink["stood"], *RIM.numbers, RIM.width, again)
     np.testing.assert_array_equal(misfit, again)
     assert np.abs(misfit[np.abs(np.arange(COLUMNS) - 200) > 12]).max() < 0.2
 

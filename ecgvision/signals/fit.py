@@ -118,14 +118,14 @@ class _Fit:
         fitted, misfit = y.copy(), np.zeros_like(self.stood)
         settle(
             fitted, self.ink.split, self.stood, self.seen, self.held, self.ink.way,
-            *self.rim.numbers, misfit,
+            *self.rim.numbers, self.rim.width, misfit,
         )  # fmt: skip
         return fitted, misfit
 
     def misfit(self, y: Floats) -> Floats:
         """(n, 2): the ink seen minus the ink drawn, above and below."""
         misfit = np.zeros_like(self.stood)
-        misfit_of(y, self.ink.split, self.stood, *self.rim.numbers, misfit)
+        misfit_of(y, self.ink.split, self.stood, *self.rim.numbers, self.rim.width, misfit)
         return misfit
 
     def costs(self, y: Floats, misfit: Floats) -> Floats:

@@ -206,7 +206,7 @@ class _Equations:
         (rows, nodes), rim = place.start.shape, place.rim
         held = np.zeros(nodes, bool)
         held[: rim.width], held[-rim.width :] = True, True
-        bands = np.empty((rows * nodes, rows * max(rim.width + 1, 3)))
+        bands = np.empty((rows * nodes, rows * (rim.width + 1)))
         return cls(place.pen, rim, held, bands, np.empty(rows * nodes))
 
     def step(self, view: View, lines: Floats) -> Floats:

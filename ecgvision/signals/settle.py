@@ -27,11 +27,14 @@ SMOOTH, BEND = 3.0, 0.3
 
 @compiled
 def settle(  # type: ignore[no-untyped-def]
-    y, split, stood, seen, held, way, whole, share, drop, steps, weights, misfit
+    y, split, stood, seen, held, way, whole, share, drop, steps, weights, width, misfit
 ):
-    """Moves the line y (nodes,) to where it fits the ink; `misfit` becomes its `misfit_of`."""
+    """Moves the line y (nodes,) to where it fits the ink; `misfit` becomes its `misfit_of`.
+
+    Two nodes that one column depends on lie no more than `width` apart.
+    """
     nodes = len(y)
-    bands, pull = np.empty((nodes, width_of(whole, steps) + 1)), np.empty(nodes)
+    bands, pull = np.empty((nodes, width + 1)), np.empty(nodes)
     ends, touch = np.empty((2, nodes)), np.empty((2, nodes), np.int64)
     share_of_step, before = np.ones(nodes), np.zeros(nodes)
     moving, next_moving = np.ones(nodes, np.bool_), np.empty(nodes, np.bool_)
@@ -66,7 +69,7 @@ def settle(  # type: ignore[no-untyped-def]
         if not moved:
             break
         moving[:] = next_moving
-    misfit_of(y, split, stood, whole, share, drop, steps, weights, misfit)
+    misfit_of(y, split, stood, whole, share, drop, steps, weights, width, misfit)
 
 
 @compiled
@@ -174,7 +177,7 @@ def _add_column(off, own, low, nodes, bands, pull):  # type: ignore[no-untyped-d
 
 @compiled
 def misfit_of(  # type: ignore[no-untyped-def]
-    y, split, stood, whole, share, drop, steps, weights, misfit
+    y, split, stood, whole, share, drop, steps, weights, width, misfit
 ):
     """The ink seen minus the ink that a pen draws along y, above and below the split.
 
@@ -182,18 +185,12 @@ def misfit_of(  # type: ignore[no-untyped-def]
     """
     nodes = len(y)
     ends, touch = np.empty((2, nodes)), np.empty((2, nodes), np.int64)
-    slopes = np.empty((2, width_of(whole, steps) + 1))
+    slopes = np.empty((2, width + 1))
     pen_ends(0, nodes, y, whole, share, drop, ends, touch)
     for i in range(len(split)):
         _see_column(
             i, nodes, split, stood, whole, share, steps, weights, ends, touch, slopes, misfit
         )
-
-
-@compiled
-def width_of(whole, steps):  # type: ignore[no-untyped-def]
-    """How many nodes apart two that one column depends on may lie."""
-    return max(whole.max() - whole.min() + 1 + steps[-1] - steps[0], 2)
 
 
 @compiled

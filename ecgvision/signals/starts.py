@@ -27,8 +27,6 @@ from ecgvision.types import LeadBox
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Bools = NDArray[np.bool_]
-    Floats = NDArray[np.float64]
     Ink = NDArray[np.float32]
 
 # Standard errors in mm: of an end beside what its pixels say, of the page, of a column's place
