@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.lead_ends import taken_out
 from ecgvision.path import FLAT_PX, Pinned, band_of, cheapest_way
 from ecgvision.print_boxes import name_boxes
-from ecgvision.runs import painted, true_runs
+from ecgvision.runs import paint, true_runs
 from ecgvision.threads import side_by_side
 from ecgvision.types import Box, LeadBox
 from ecgvision.ways import AROUND_MM, Way, exchange_back
@@ -211,18 +210,13 @@ def _joints(rows: Sequence[Sequence[LeadBox]], px_per_mm: float, width: int) -> 
 # --- rows that meet ---------------------------------------------------------------------------
 
 
-def _cover(way: Way) -> tuple[Ints, Ints]:
-    """First and last row of what a way explains: what it runs through, and a pixel around."""
-    return minimum_filter1d(way.top, 3) - 1, maximum_filter1d(way.bottom, 3) + 1
-
-
 def _covered(ways: Sequence[Way], rows: slice, columns: slice) -> Bools:
     """What any of the ways explains of a part of the page; all run through the same columns."""
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     inside = slice(columns.start - ways[0].first, columns.stop - ways[0].first) if ways else None
     union = np.zeros(shape, bool)
-    for first, last in map(_cover, ways):
-        union |= painted(shape, first[inside] - rows.start, last[inside] - rows.start)
+    for first, last in (way.cover for way in ways):
+        paint(union, first[inside] - rows.start, last[inside] - rows.start)
     return union
 
 
@@ -257,7 +251,7 @@ def _disputed(
 def _stretches(part: Bools, touching: Bools | None, least_px: float) -> Iterator[tuple[int, int]]:
     """First and last column of each large piece of `part`, if it touches `touching`."""
     near = part if touching is None else part & touching
-    in_column = np.count_nonzero(part, axis=0)
+    in_column = cv2.reduce(part.view(np.uint8), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
     # A piece ends where a column has nothing: most stretches between such are soon left out.
     for start, stop in true_runs(in_column > 0):
         if in_column[start:stop].sum() < least_px or not near[:, start:stop].any():
@@ -282,7 +276,7 @@ def _flat_lines(
     for other, way in enumerate(ways):
         if other == index:
             continue
-        first, last = _cover(way)
+        first, last = way.cover
         border = (baselines[other] + baselines[index]) / 2
         if baselines[other] < baselines[index]:
             last = np.minimum(last, int(np.ceil(border)) - 1)
@@ -339,7 +333,7 @@ def _again(
         shared = _covered(others, slice(top, top + 2 * half), slice(start, stop))
         taken = np.zeros_like(shared)
         for first, last in flat_lines:
-            taken |= painted(shared.shape, first[inside] - top, last[inside] - top)
+            paint(taken, first[inside] - top, last[inside] - top)
         if letters is not None:
             shared |= band_of(letters[0], baselines[index], half, start, stop).T
             taken |= band_of(letters[1], baselines[index], half, start, stop).T

@@ -37,6 +37,10 @@ _LIFT, _LIFTED_ALONG, _LIFTED_RISE = 12.0, 0.5, 0.05
 FLAT_PX = 2
 _NEVER = 1e6
 _FLAT, _UP, _DOWN, _LIFTED = 0, 1, 2, 3
+# What is kept of a place in a byte: the state before, and a bit for each state that began here.
+_STATE, _FIRST_BIT = 3, 2
+# And in another: by which of `_MOVES` a flat way came there, and above that a lifted one.
+_MOVES, _MOVE, _LIFTED_BITS = (0, -1, 1, -2, 2), 7, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +97,45 @@ def cheapest_way(
 def _search(band, joints, shared, taken, start, stop):  # type: ignore[no-untyped-def]
     """The cheapest way, from `start` to `stop`, the costs to be at each height at the ends.
 
-    Compiled, as a page has some million places. For each place and state it is kept at which
-    height its column was entered, and in which state the column before was left.
+    Compiled, as a page has some million places. The loops over a column are functions of their own,
+    each with few arrays and nothing that depends on the place before: only so they become vector
+    instructions. What led to each place is kept in bits.
     """
     columns, height = band.shape
-    rows = np.empty((columns, 4, height), np.int16)
-    states = np.empty((columns, 4, height), np.int8)
-    before = np.full((4, height), _NEVER)
-    before[_FLAT] = start
-    stray = _STRAY * np.abs(np.arange(height) - height // 2)
+    began, moved = np.empty((2, columns, height), np.uint8)
+    rose, fell = np.empty((2, columns, height), np.bool_)
     # Beyond the first and the last row there is nowhere to come from.
-    here, flat = np.full((4, height + 2 * FLAT_PX), np.inf), np.zeros(height + 2 * FLAT_PX)
-    steep = np.empty(height)
+    costs = np.full((2, 4, height + 2 * FLAT_PX), np.inf)
+    inner = slice(FLAT_PX, FLAT_PX + height)
+    costs[0, :, inner] = _NEVER
+    costs[0, _FLAT, inner] = start
+    stray = _STRAY * np.abs(np.arange(height) - height // 2)
+    enter, aside = np.empty(height), np.empty(height)
+    steep, spare = np.empty(height), np.empty(height)
+    step, nothing = np.zeros(height + 2 * FLAT_PX), band[0, :0]
     for column in range(columns):
-        _enter(
-            before, band[column], joints[column],
-            shared[column] if len(shared) else band[column, :0],
-            taken[column] if len(taken) else band[column, :0],
-            stray, here, steep, flat, states[column],
+        here, after = costs[column % 2], costs[1 - column % 2]
+        flat, up, down, lifted = here[0, inner], here[1, inner], here[2, inner], here[3, inner]
+        _prices(
+            band[column], shared[column] if len(shared) else nothing,
+            taken[column] if len(taken) else nothing, stray, joints[column],
+            enter, aside, steep, step[inner],
         )  # fmt: skip
-        _level(here, flat, before, rows[column])
-        _steep(here, steep, before, rows[column])
+        _begin(flat, up, down, lifted, _least(flat, up, down, lifted, spare), began[column])
+        _enter(flat, up, down, lifted, enter, aside, stray)
+        _level(here[_FLAT], step, after[_FLAT, inner], moved[column])
+        _lift(here[_LIFTED], after[_LIFTED, inner], moved[column])
+        _steep(up, down, steep, after[_UP, inner], after[_DOWN, inner])
+        _steep_began(
+            up, down, after[_UP, inner], after[_DOWN, inner], rose[column], fell[column]
+        )  # fmt: skip
+    return _walked_back(costs[columns % 2][:, inner], stop, began, moved, rose, fell)
+
+
+@compiled
+def _walked_back(before, stop, began, moved, rose, fell):  # type: ignore[no-untyped-def]
+    """Where the way entered and left each column, from the cheapest end on back."""
+    columns, height = began.shape
     state, y = 0, 0
     for s in range(4):
         for k in range(height):
@@ -122,99 +144,164 @@ def _search(band, joints, shared, taken, start, stop):  # type: ignore[no-untype
     entered, left = np.empty(columns, np.int64), np.empty(columns, np.int64)
     for column in range(columns - 1, -1, -1):
         left[column] = y
-        y = rows[column, state, y]
+        if state == _FLAT:
+            y += _MOVES[moved[column, y] & _MOVE]
+        elif state == _LIFTED:
+            y += _MOVES[moved[column, y] >> _LIFTED_BITS]
+        elif state == _UP and y < height - 1:
+            while not rose[column, y]:
+                y += 1
+            y += 1
+        elif state == _DOWN and y > 0:
+            while not fell[column, y]:
+                y -= 1
+            y -= 1
         entered[column] = y
-        state = states[column, state, y]
+        if began[column, y] >> (_FIRST_BIT + state) & 1:
+            state = began[column, y] & _STATE
     return entered, left
 
 
 @compiled
-def _enter(  # type: ignore[no-untyped-def]
-    before, band, joint, shared, taken, stray, here, steep, flat, came
+def _prices(  # type: ignore[no-untyped-def]
+    band, shared, taken, stray, joint, enter, aside, steep, step
 ):
-    """Cheapest costs to be in a column at each height into `here`, by state, and from which.
+    """What it costs to enter a column at each height, flat (`aside`) or otherwise (`enter`).
 
-    And what each place costs to climb or step there, into `steep` and `flat`. `here` and `flat`
-    have `FLAT_PX` places more at either end.
+    And to climb or fall through each place there (`steep`), or to step through it (`step`).
     """
-    height, least = len(band), before.min()
     paper = _JOINT_RISE if joint else _PAPER
-    is_second, has_taken = len(shared) > 0, len(taken) > 0
-    for y in range(height):
-        enter, aside, up_or_down, step = _PAPER, stray[y], paper, paper
-        if band[y]:
-            enter, up_or_down, step = _ALONG, _RISE, _RISE
-            if is_second:
-                is_shared = shared[y]
-                enter = _SHARED_ALONG if is_shared else _ALONG
-                up_or_down = _SHARED_RISE if is_shared else _LEFT_RISE
-            if has_taken and taken[y]:
-                aside = _STOLEN_ALONG
-        steep[y], flat[y + FLAT_PX] = up_or_down, step
-        level, up = before[_FLAT, y] - least, before[_UP, y] - least
-        down, lifted = before[_DOWN, y] - least, before[_LIFTED, y] - least
+    for y in range(len(band)):
+        step[y] = _RISE if band[y] else paper
+    if len(shared):
+        for y in range(len(band)):
+            ink, rise = _SHARED_ALONG if shared[y] else _ALONG, _LEFT_RISE
+            rise = _SHARED_RISE if shared[y] else rise
+            enter[y], steep[y] = ink if band[y] else _PAPER, rise if band[y] else paper
+    else:
+        for y in range(len(band)):
+            enter[y], steep[y] = _ALONG if band[y] else _PAPER, step[y]
+    if len(taken):
+        for y in range(len(band)):
+            aside[y] = enter[y] + (_STOLEN_ALONG if taken[y] and band[y] else stray[y])
+    else:
+        for y in range(len(band)):
+            aside[y] = enter[y] + stray[y]
+
+
+@compiled
+def _least(one, two, three, four, spare):  # type: ignore[no-untyped-def]
+    """The least of four arrays: halves are laid upon each other until little is left."""
+    count = len(one)
+    for y in range(count):
+        least = one[y]
+        least = two[y] if two[y] < least else least
+        least = three[y] if three[y] < least else least
+        spare[y] = four[y] if four[y] < least else least
+    while count > 16:
+        half = (count + 1) // 2
+        for y in range(count // 2):
+            spare[y] = spare[y + half] if spare[y + half] < spare[y] else spare[y]
+        count = half
+    least = spare[0]
+    for y in range(1, count):
+        least = min(least, spare[y])
+    return least
+
+
+@compiled
+def _begin(flat, up, down, lifted, least, began):  # type: ignore[no-untyped-def]
+    """Brings the costs down by `least` and, where another state may begin there, to its price."""
+    for y in range(len(flat)):
+        level, climbs = flat[y] - least, up[y] - least
+        falls, off = down[y] - least, lifted[y] - least
         best, state = level, _FLAT
-        if up < best:
-            best, state = up, _UP
-        if down < best:
-            best, state = down, _DOWN
-        if lifted < best:
-            best, state = lifted, _LIFTED
-        begun = best + _CHANGE
-        came[_FLAT, y] = state if begun < level else _FLAT
-        came[_UP, y] = state if begun < up else _UP
-        came[_DOWN, y] = state if begun < down else _DOWN
-        at = y + FLAT_PX
-        here[_FLAT, at] = min(begun, level) + (enter + aside)
-        here[_UP, at] = min(begun, up) + enter
-        here[_DOWN, at] = min(begun, down) + enter
-        begun = best + _LIFT
-        came[_LIFTED, y] = state if begun < lifted else _LIFTED
-        here[_LIFTED, at] = min(begun, lifted) + (stray[y] + _LIFTED_ALONG)
+        best, state = (climbs, _UP) if climbs < best else (best, state)
+        best, state = (falls, _DOWN) if falls < best else (best, state)
+        best, state = (off, _LIFTED) if off < best else (best, state)
+        change, lift = best + _CHANGE, best + _LIFT
+        began[y] = (
+            state
+            | (1 << _FIRST_BIT + _FLAT if change < level else 0)
+            | (1 << _FIRST_BIT + _UP if change < climbs else 0)
+            | (1 << _FIRST_BIT + _DOWN if change < falls else 0)
+            | (1 << _FIRST_BIT + _LIFTED if lift < off else 0)
+        )
+        flat[y], up[y] = change if change < level else level, change if change < climbs else climbs
+        down[y], lifted[y] = change if change < falls else falls, lift if lift < off else off
 
 
 @compiled
-def _level(here, flat, out, rows):  # type: ignore[no-untyped-def]
-    """Cheapest costs to leave a column at each height into `out`, and where it was entered.
+def _enter(flat, up, down, lifted, enter, aside, stray):  # type: ignore[no-untyped-def]
+    for y in range(len(flat)):
+        flat[y] += aside[y]
+    for y in range(len(flat)):
+        up[y] += enter[y]
+        down[y] += enter[y]
+    for y in range(len(flat)):
+        lifted[y] += stray[y] + _LIFTED_ALONG
 
-    Here for ways that run flat or are lifted: from some rows above or below.
+
+@compiled
+def _level(here, step, out, moved):  # type: ignore[no-untyped-def]
+    """Cheapest costs to leave a column flat at each height into `out`, and from where in `_MOVES`.
+
+    From up to two rows above or below, with what lies on the way. `here` and `step` have `FLAT_PX`
+    places more at either end.
     """
-    for y in range(out.shape[1]):
-        at = y + FLAT_PX
-        cost, row, lifted, lifted_row = here[_FLAT, at], y, here[_LIFTED, at], y
-        # Some rows up and down, with what lies on the way.
-        for step in range(1, FLAT_PX + 1):
-            dear, other = here[_FLAT, at - step], here[_FLAT, at + step]
-            for k in range(step):
-                dear, other = dear + flat[at - k], other + flat[at + step - k]
-            if dear < cost:
-                cost, row = dear, y - step
-            if other < cost:
-                cost, row = other, y + step
-            dear = here[_LIFTED, at - step] + step * _LIFTED_RISE
-            other = here[_LIFTED, at + step] + step * _LIFTED_RISE
-            if dear < lifted:
-                lifted, lifted_row = dear, y - step
-            if other < lifted:
-                lifted, lifted_row = other, y + step
-        out[_FLAT, y], rows[_FLAT, y] = cost, row
-        out[_LIFTED, y], rows[_LIFTED, y] = lifted, lifted_row
+    above, at, below = here[1:], here[2:], here[3:]
+    one_up, on, one_down, two_down = step[1:], step[2:], step[3:], step[4:]
+    for y in range(len(out)):
+        cost, move = at[y], 0
+        dear = above[y] + on[y]
+        cost, move = (dear, 1) if dear < cost else (cost, move)
+        dear = below[y] + one_down[y]
+        cost, move = (dear, 2) if dear < cost else (cost, move)
+        dear = here[y] + on[y] + one_up[y]
+        cost, move = (dear, 3) if dear < cost else (cost, move)
+        dear = here[y + 4] + two_down[y] + one_down[y]
+        cost, move = (dear, 4) if dear < cost else (cost, move)
+        out[y], moved[y] = cost, move
 
 
 @compiled
-def _steep(here, steep, out, rows):  # type: ignore[no-untyped-def]
-    """As `_level`, for ways that climb or fall: from any row below or above, both in one loop."""
-    last = out.shape[1] - 1
-    up_cost, up_at, down_cost, down_at = _NEVER, last, _NEVER, 0
-    out[_UP, last], rows[_UP, last] = _NEVER, last
-    out[_DOWN, 0], rows[_DOWN, 0] = _NEVER, 0
+def _lift(here, out, moved):  # type: ignore[no-untyped-def]
+    """As `_level`, for ways that are lifted: how far they go costs the same anywhere."""
+    above, at, below, far_below = here[1:], here[2:], here[3:], here[4:]
+    for y in range(len(out)):
+        cost, move = at[y], 0
+        dear = above[y] + _LIFTED_RISE
+        cost, move = (dear, 1) if dear < cost else (cost, move)
+        dear = below[y] + _LIFTED_RISE
+        cost, move = (dear, 2) if dear < cost else (cost, move)
+        dear = here[y] + 2 * _LIFTED_RISE
+        cost, move = (dear, 3) if dear < cost else (cost, move)
+        dear = far_below[y] + 2 * _LIFTED_RISE
+        cost, move = (dear, 4) if dear < cost else (cost, move)
+        out[y] = cost
+        moved[y] |= move << _LIFTED_BITS
+
+
+@compiled
+def _steep(up, down, steep, out_up, out_down):  # type: ignore[no-untyped-def]
+    """As `_level`, for ways that climb or fall: from any row below or above.
+
+    Each place waits for the one before it, so both go in one loop, and nothing else does.
+    """
+    last = len(up) - 1
+    climb, fall = _NEVER, _NEVER
+    out_up[last], out_down[0] = _NEVER, _NEVER
     for y in range(1, last + 1):
-        if here[_DOWN, y - 1 + FLAT_PX] < down_cost:
-            down_cost, down_at = here[_DOWN, y - 1 + FLAT_PX], y - 1
-        down_cost += steep[y]
-        out[_DOWN, y], rows[_DOWN, y] = down_cost, down_at
-        mirrored = last - y
-        if here[_UP, mirrored + 1 + FLAT_PX] <= up_cost:
-            up_cost, up_at = here[_UP, mirrored + 1 + FLAT_PX], mirrored + 1
-        up_cost += steep[mirrored + 1]
-        out[_UP, mirrored], rows[_UP, mirrored] = up_cost, up_at
+        fall = (down[y - 1] if down[y - 1] < fall else fall) + steep[y]
+        out_down[y] = fall
+        below = last - y + 1
+        climb = (up[below] if up[below] < climb else climb) + steep[below]
+        out_up[below - 1] = climb
+
+
+@compiled
+def _steep_began(up, down, out_up, out_down, rose, fell):  # type: ignore[no-untyped-def]
+    """Whether the way that climbs or falls to each height began next to it, or further off."""
+    for y in range(len(up) - 1):
+        rose[y] = up[y + 1] <= out_up[y + 1]
+        fell[y + 1] = down[y] < out_down[y]

@@ -80,15 +80,15 @@ def any_between(ink: Bools, columns: Ints, first: Ints, stop: Ints) -> Bools:
     return found
 
 
-def painted(shape: tuple[int, int], first: Ints, last: Ints) -> Bools:
-    """(H, n) bool: column i is True from row `first[i]` to `last[i]`, as far as it has them.
+def paint(image: Bools, first: Ints, last: Ints) -> None:
+    """Makes column i of `image`, (H, n), True from row `first[i]` to `last[i]`, where it has them.
 
-    >>> painted((3, 2), np.array([-1, 2]), np.array([0, 9])).astype(int).tolist()
+    >>> image = np.zeros((3, 2), bool)
+    >>> paint(image, np.array([-1, 2]), np.array([0, 9]))
+    >>> image.astype(int).tolist()
     [[1, 0], [0, 0], [0, 1]]
     """
-    image = np.zeros(shape, np.bool_)
     _paint(image, first, last)
-    return image
 
 
 @compiled

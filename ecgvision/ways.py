@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from ecgvision.path import FLAT_PX
 from ecgvision.runs import true_runs
@@ -27,7 +29,7 @@ _EXCHANGED_MM, _MOSTLY_FLAT = 4.0, 0.5
 _BY_A_ROW, _SOME_FLAT = 0.7, 0.15
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Way:
     """A row's way through the ink: where it enters and leaves each column, from `first` on.
 
@@ -40,13 +42,18 @@ class Way:
     left: Ints
     astray: Bools
 
-    @property
+    @cached_property
     def top(self) -> Ints:
         return np.minimum(self.entered, self.left)
 
-    @property
+    @cached_property
     def bottom(self) -> Ints:
         return np.maximum(self.entered, self.left)
+
+    @cached_property
+    def cover(self) -> tuple[Ints, Ints]:
+        """First and last row of what it explains: what it runs through, and a pixel around."""
+        return minimum_filter1d(self.top, 3) - 1, maximum_filter1d(self.bottom, 3) + 1
 
     @property
     def last(self) -> int:
