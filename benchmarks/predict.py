@@ -23,6 +23,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does; numpy reads it at once
+
 import numpy as np
 
 from ecgvision.conversion import convert_each

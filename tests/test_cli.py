@@ -98,6 +98,23 @@ def test_help_loads_nothing_heavy_and_is_quick(command: str) -> None:
     assert min(seconds) < 0.25, seconds
 
 
+@pytest.mark.parametrize("asked", [None, "2"])
+def test_linear_algebra_has_one_thread_unless_told_otherwise(asked: str | None) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    environment |= {"OPENBLAS_NUM_THREADS": asked} if asked else {}
+    code = "from ecgvision.cli import main; import os, sys\n"
+    code += "main(['formats', 'list'], standalone_mode=False)\n"
+    code += "from threadpoolctl import threadpool_info; import numpy\n"
+    code += "threads = {one['num_threads'] for one in threadpool_info()"
+    code += " if one['internal_api'] == 'openblas'}\n"
+    code += "print('found', os.environ['OPENBLAS_NUM_THREADS'], threads <= {1})"
+    done = python("-c", code, env=environment)
+    assert done.returncode == 0, done.stderr
+    found, threads, alone = done.stdout.splitlines()[-1].split()
+    assert (found, threads) == ("found", asked or "1")
+    assert asked or alone == "True"
+
+
 def test_module_and_version() -> None:
     done = python("-m", "ecgvision", "--version")
     assert done.stdout.strip() == f"ecgvision, version {ecgvision.__version__}"

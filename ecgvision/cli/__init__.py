@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 
 import click
@@ -38,6 +39,9 @@ def main() -> None:
     Exit codes: 0 all done, 1 a file or page was refused or failed, 2 the command was wrong, 130
     interrupted.
     """
+    # Idle threads of numpy's OpenBLAS spin for a while, on the core that the rest of a page needs,
+    # and no matrix here is large. It reads this when numpy is first loaded: by a command.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Modules stay to the end. To look through them for garbage, again and again while they load and
     # once more at the end, takes longer than to read a page.
     gc.set_threshold(_GARBAGE_AFTER)

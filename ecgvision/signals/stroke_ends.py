@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
-from scipy.ndimage import binary_dilation, label
 from scipy.special import ndtr
 
 from ecgvision.compiled import compiled
@@ -28,6 +28,7 @@ _HALF_MM, _BODY_MM = 1.5, 0.45
 _FREE_MM, _JOINT_MM = 0.12, 0.1
 # Other print stays so far from the stroke's end (mm), or the end is not in the open.
 _CLEAR_MM = 0.15
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 # A line that is steeper at its end, or that is this much off in its pixels (rms), says nothing.
 _STEEPEST, _WORST_FIT = 6.0, 0.12
 # An end further than this from where the pen's ink ends is a failed fit (mm).
@@ -54,9 +55,10 @@ class EndFit:
 class StrokeEnd:
     """The pixels around one end, the stroke on their right, in px of the patch.
 
-    `patch` is (H, W), `clear` where it holds nothing else. The line is known from the `joint` on;
-    it begins near (`begin`, `middle`). `across` and `down` turn fine points into pixels. `known` is
-    each fine point's distance from the known line, squared.
+    `patch` is (W, H), column by column, `clear` where it holds nothing else. The line is known from
+    the `joint` on; it begins near (`begin`, `middle`). `known` (fine W, fine H) is each fine point's
+    distance from the known line, squared; `across` (W, fine W) and `down` (fine H, H) tell how much
+    of the fine points each pixel sees.
     """
 
     patch: Floats
@@ -86,7 +88,7 @@ def cut_stroke(
     if top < 0 or bottom > dark.shape[0]:
         return None
     window = np.minimum(dark[top:bottom, left:right] / pen.darkness, 1.0).astype(np.float64)
-    names, _ = label(window > INK_SHARE, np.ones((3, 3)))
+    names = cv2.connectedComponents((window > INK_SHARE).view(np.uint8), connectivity=8)[1]
     name = names[int(level) - top, -1]
     own = names == name
     if name == 0:
@@ -99,7 +101,8 @@ def cut_stroke(
     start, stop = begin - 2 - tail, begin + round(_BODY_MM * px_per_mm)
     if low < 0 or high > len(window) or start < 0 or stop > window.shape[1]:
         return None
-    clear = ~binary_dilation((names > 0) & ~own, iterations=1 + tail)[low:high]
+    others = ((names > 0) & ~own).view(np.uint8)
+    clear = cv2.dilate(others, _CROSS, iterations=1 + tail)[low:high] == 0
     if not clear[:, max(0, begin - round(_CLEAR_MM * px_per_mm)) : begin + 2].all():
         return None
     free, joint = _FREE_MM * px_per_mm, _JOINT_MM * px_per_mm
@@ -108,13 +111,12 @@ def cut_stroke(
     heights = np.interp(knots, x_px - left - start, y_px - top - low)
     if not np.isfinite(heights).all():
         return None
-    patch = window[low:high, start:stop]
+    patch, clear = window[low:high, start:stop].T.copy(), clear[:, start:stop].T.copy()
     across, down = (_optics(size, pen.blur_px) for size in (stop - start, high - low))
-    known = np.full((down.shape[1], across.shape[1]), np.inf)
-    _distances(knots, heights, known, np.empty(known.shape))
+    known = _known(knots, heights, np.full((across.shape[1], down.shape[1]), np.inf))
     stroke = StrokeEnd(
-        patch, clear[:, start:stop], (float(knots[0]), float(heights[0])), known, begin - start,
-        middle - low, free, radius, across, down,
+        patch, clear, (float(knots[0]), float(heights[0])), known, begin - start,
+        middle - low, free, radius, across, down.T.copy(),
     )  # fmt: skip
     return stroke, edge_px - left - start
 
@@ -128,77 +130,161 @@ def _optics(size: int, blur_px: float) -> Floats:
     return result
 
 
+@compiled
+def _known(knots, heights, nearest):  # type: ignore[no-untyped-def]
+    past = np.empty(nearest.shape)
+    for k in range(len(knots) - 1):
+        _distances(knots[k], heights[k], knots[k + 1], heights[k + 1], nearest, past)
+    return nearest
+
+
 def fitted_end(
     stroke: StrokeEnd, edge: float, px_per_mm: float, sign: float, *, is_round: bool
 ) -> EndFit:
     """Gauss-Newton on the end's place, its height, and the height a little further on."""
     begin = stroke.begin + (stroke.radius if is_round else 0.0)
     place = np.array([begin, stroke.middle, (stroke.middle + stroke.joint[1]) / 2])
-    steps = np.concatenate([np.zeros((1, 3)), _TRY_PX * np.eye(3)])
-    misfit, normal, slopes = np.zeros(0), np.eye(3), np.zeros((3, 0))
-    moved_px = np.inf
-    for _ in range(_ROUNDS):
-        # Near its end the slopes hardly change, and they take three times as long as the misfit.
-        tried = steps if moved_px > _NEAR_PX else steps[:1]
-        drawn = _drawn(place + tried, stroke, is_round=is_round)[:, stroke.clear]
-        misfit = stroke.patch[stroke.clear] - drawn[0]
-        if len(drawn) > 1:
-            slopes = (drawn[1:] - drawn[0]) / _TRY_PX
-            normal = slopes @ slopes.T + np.diag(_RIDGE)
-        move = np.clip(np.linalg.solve(normal, slopes @ misfit), -1.0, 1.0)
-        place, moved_px = place + move, np.abs(move).max()
-    left_over = float(misfit @ misfit)
-    variance = left_over / len(misfit)
+    left_over, spread = _fit(
+        place, stroke.patch, stroke.clear, stroke.known, stroke.across, stroke.down,
+        stroke.joint, stroke.free_px, stroke.radius, is_round,
+    )  # fmt: skip
+    variance = left_over / np.count_nonzero(stroke.clear)
     steep = abs(place[2] - place[1]) > _STEEPEST * stroke.free_px
     moved = abs(place[0] - begin) > _MOST_MOVE_MM * px_per_mm
     is_end = not (steep or moved or variance > _WORST_FIT**2)
-    error = float(np.sqrt(variance * np.linalg.inv(normal)[0, 0]))
+    error = float(np.sqrt(variance * spread))
     return EndFit(
         sign * float(place[0] - edge) / px_per_mm, error / px_per_mm, left_over, bool(is_end)
     )
 
 
-def _drawn(places: Floats, stroke: StrokeEnd, *, is_round: bool) -> Floats:
-    """(k, H, W): what the pen draws for each of the (k, 3) places."""
-    inked = np.empty((len(places), *stroke.known.shape))
-    past = np.empty(stroke.known.shape)
-    joint_x, joint_y = stroke.joint
-    for (x, y, onward_y), ink in zip(places.tolist(), inked, strict=True):
-        ink[:] = stroke.known
-        xs, ys = np.array([x, x + stroke.free_px, joint_x]), np.array([y, onward_y, joint_y])
-        _distances(xs, ys, ink, past)
-        _to_ink(ink, past, stroke.radius, is_round)
-    result: Floats = stroke.down @ inked @ stroke.across.T
-    return result
-
-
 @compiled
-def _distances(xs, ys, nearest, past):  # type: ignore[no-untyped-def]
-    """Brings `nearest`, (H, W) squared distances of fine points, down to those from a line.
+def _fit(  # type: ignore[no-untyped-def]
+    place, patch, clear, known, across, down, joint, free_px, radius, is_round
+):
+    """Brings `place`, (3,), to where a stroke that begins there draws the patch best.
 
-    `past` (H, W) becomes how far past the line's beginning they are, along it.
+    Gives the squares that are left over, and the variance of the place's x for each of them.
     """
-    for j in range(len(xs) - 1):
-        across, down = xs[j + 1] - xs[j], ys[j + 1] - ys[j]
-        squared, length = across**2 + down**2, np.hypot(across, down)
-        for row in range(nearest.shape[0]):
-            off_y = (row + 0.5) / _FINE - ys[j]
-            for column in range(nearest.shape[1]):
-                off_x = (column + 0.5) / _FINE - xs[j]
-                along = (off_x * across + off_y * down) / squared
-                if j == 0:
-                    past[row, column] = along * length
-                along = min(max(along, 0.0), 1.0)
-                distance = (off_x - along * across) ** 2 + (off_y - along * down) ** 2
-                nearest[row, column] = min(nearest[row, column], distance)
+    ink, past = np.empty(known.shape), np.empty(known.shape)
+    half_seen = np.empty((len(across), known.shape[1]))
+    drawn, moved = np.empty(patch.shape), np.empty(patch.shape)
+    slopes, misfit = np.zeros((3, patch.size)), np.zeros(patch.size)
+    inverse, off, moved_px = np.eye(3), 0.0, np.inf
+    for _ in range(_ROUNDS):
+        _draw(
+            place, known, across, down, joint, free_px, radius, is_round,
+            ink, past, half_seen, drawn,
+        )  # fmt: skip
+        misfit[:] = np.where(clear, patch - drawn, 0.0).ravel()
+        # Near its end the slopes hardly change, and they take three times as long as the misfit.
+        if moved_px > _NEAR_PX:
+            for k in range(3):
+                tried = place.copy()
+                tried[k] += _TRY_PX
+                _draw(
+                    tried, known, across, down, joint, free_px, radius, is_round,
+                    ink, past, half_seen, moved,
+                )  # fmt: skip
+                slopes[k] = np.where(clear, (moved - drawn) / _TRY_PX, 0.0).ravel()
+            inverse = _inverse(slopes)
+        off, moved_px = (misfit**2).sum(), 0.0
+        downhill = np.array([(slopes[k] * misfit).sum() for k in range(3)])
+        for k in range(3):
+            step = min(max((inverse[k] * downhill).sum(), -1.0), 1.0)
+            place[k] += step
+            moved_px = max(moved_px, abs(step))
+    return off, inverse[0, 0]
 
 
 @compiled
-def _to_ink(nearest, past, radius, is_round):  # type: ignore[no-untyped-def]
-    """Turns squared distances from a line into ink, 0 to 1; a square pen begins where it does."""
-    for row in range(nearest.shape[0]):
-        for column in range(nearest.shape[1]):
-            ink = min(max((radius - np.sqrt(nearest[row, column])) * _FINE + 0.5, 0.0), 1.0)
-            if not is_round:
-                ink = min(ink, min(max(past[row, column] * _FINE + 0.5, 0.0), 1.0))
-            nearest[row, column] = ink
+def _inverse(slopes):  # type: ignore[no-untyped-def]
+    """The inverse of three slopes' normal matrix, (3, 3), by its cofactors."""
+    normal = np.empty((3, 3))
+    for j in range(3):
+        for k in range(3):
+            normal[j, k] = (slopes[j] * slopes[k]).sum() + (_RIDGE[j] if j == k else 0.0)
+    inverse = np.empty((3, 3))
+    for j in range(3):
+        for k in range(3):
+            a, b, c, d = (j + 1) % 3, (j + 2) % 3, (k + 1) % 3, (k + 2) % 3
+            inverse[k, j] = normal[a, c] * normal[b, d] - normal[a, d] * normal[b, c]
+    return inverse / (normal[0] * inverse[:, 0]).sum()
+
+
+@compiled
+def _draw(  # type: ignore[no-untyped-def]
+    place, known, across, down, joint, free_px, radius, is_round, ink, past, half_seen, drawn
+):
+    """What the pen draws for a place, (W, H), into `drawn`; what stands before it is scratch.
+
+    Fine points of a column lie side by side, for there are more of them than in a row, and each
+    loop over them has few arrays: so they become vector instructions.
+    """
+    x, y, onward_y = place
+    ink[:] = known
+    _distances(x + free_px, onward_y, joint[0], joint[1], ink, past)
+    _distances(x, y, x + free_px, onward_y, ink, past)
+    for column in range(len(ink)):
+        _to_ink(ink[column], radius)
+        if not is_round:  # a square pen begins where it does
+            _cut_off(ink[column], past[column])
+    _seen(across, ink, half_seen)
+    for column in range(len(drawn)):
+        for row in range(drawn.shape[1]):
+            drawn[column, row] = 0.0
+        for k in range(len(down)):
+            for row in range(drawn.shape[1]):
+                drawn[column, row] += half_seen[column, k] * down[k, row]
+
+
+@compiled
+def _seen(across, ink, half_seen):  # type: ignore[no-untyped-def]
+    """Each column of pixels' share of the fine columns of ink."""
+    for column in range(len(across)):
+        for y in range(ink.shape[1]):
+            half_seen[column, y] = 0.0
+        for k in range(len(ink)):
+            share = across[column, k]
+            if share > 0.0:
+                for y in range(ink.shape[1]):
+                    half_seen[column, y] += share * ink[k, y]
+
+
+@compiled
+def _distances(x, y, to_x, to_y, nearest, past):  # type: ignore[no-untyped-def]
+    """Brings `nearest`, (W, H) squared distances of fine points, down to those from a stroke.
+
+    `past` (W, H) becomes how far past the stroke's beginning they are, along it.
+    """
+    across, down = to_x - x, to_y - y
+    length = np.hypot(across, down)
+    across, down = across / length, down / length
+    for column in range(len(nearest)):
+        off_x = (column + 0.5) / _FINE - x
+        for row in range(nearest.shape[1]):
+            off_y = (row + 0.5) / _FINE - y
+            along = off_x * across + off_y * down
+            past[column, row] = along
+            along = 0.0 if along < 0.0 else along
+            along = length if along > length else along
+            distance = (off_x - along * across) ** 2 + (off_y - along * down) ** 2
+            closer = distance < nearest[column, row]
+            nearest[column, row] = distance if closer else nearest[column, row]
+
+
+@compiled
+def _to_ink(nearest, radius):  # type: ignore[no-untyped-def]
+    """Turns squared distances from a line into ink, 0 to 1."""
+    for row in range(len(nearest)):
+        ink = (radius - np.sqrt(nearest[row])) * _FINE + 0.5
+        ink = 0.0 if ink < 0.0 else ink
+        nearest[row] = 1.0 if ink > 1.0 else ink
+
+
+@compiled
+def _cut_off(ink, past):  # type: ignore[no-untyped-def]
+    for row in range(len(ink)):
+        begun = past[row] * _FINE + 0.5
+        begun = 0.0 if begun < 0.0 else begun
+        ink[row] = begun if begun < ink[row] else ink[row]
