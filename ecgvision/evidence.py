@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ecgvision import grid as grid_module
-from ecgvision.grid_seen import find_grid
+from ecgvision.grid_seen import find_grid, grid_lines
 from ecgvision.ink_rows import THIN_MM, Row, rows_of_ink, thin_runs
 from ecgvision.lean import grid_lean_deg, starts_lean_deg
 from ecgvision.media.raster import reduced
@@ -130,13 +130,15 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
         pitch = partial(grid_pitch_mm, sorted_strokes(sized).grid)
     else:
         small, scale = _reduced(sized)
-        mask = grid_module.ink_of_pixels(small, scale) < 128
-        rotation = _skew_of(small, mask, scale)
+        # One channel is levelled in a third of the time of three, so each is picked before.
+        bright = grid_module.brightest_channel(small)
+        light = cv2.bitwise_not(grid_lines(small))
+        mask = grid_module.ink_of_pixels(bright, scale) < 128
+        rotation = _skew_of(bright, light, mask, scale)
         if rotation:
             sized = levelled(sized, rotation)
-            small = levelled_pixels(small, rotation)
-            mask = grid_module.ink_of_pixels(small, scale) < 128
-        pitch = partial(_pitch_mm, small, scale, scale_from is not None)
+            mask = grid_module.ink_of_pixels(levelled_pixels(bright, rotation), scale) < 128
+        pitch = partial(_pitch_mm, light, rotation, scale, scale_from is not None)
         if scale_from is None and (found := pitch()):
             sized, scale_from = _rescaled(sized, found), "grid"
             scale, pitch = scale * found, lambda: 1.0
@@ -155,9 +157,10 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
     )
 
 
-def _pitch_mm(pixels: Pixels, px_per_mm: float, known: bool) -> float | None:
+def _pitch_mm(light: Pixels, rotation_deg: float, px_per_mm: float, known: bool) -> float | None:
     """The pitch of the grid in mm, of whatever `px_per_mm` are where they are not `known`."""
-    seen = find_grid(pixels, px_per_mm if known else None)
+    level = levelled_pixels(light, rotation_deg) if rotation_deg else light
+    seen = find_grid(level, px_per_mm if known else None)
     return seen.across_px / px_per_mm if seen else None
 
 
@@ -206,26 +209,28 @@ def _reduced(page: Page) -> tuple[Pixels, float]:
     return reduced(own_pixels(page), factor), page.px_per_mm / factor
 
 
-def _skew_of(pixels: Pixels, mask: Bools, px_per_mm: float) -> float:
-    """The page's clockwise skew: by its rows of ink, then by its grid or where its rows begin."""
+def _skew_of(bright: Pixels, light: Pixels, mask: Bools, px_per_mm: float) -> float:
+    """The page's clockwise skew: by its rows of ink, then by its grid or where its rows begin.
+
+    `bright` is each pixel's brightest channel, `light` the page's light print alone.
+    """
     rotation = _skew_deg(mask, px_per_mm)
-    level = levelled_pixels(pixels, rotation) if rotation else pixels
-    lean = grid_lean_deg(level, px_per_mm)
+    lean = grid_lean_deg(levelled_pixels(light, rotation) if rotation else light, px_per_mm)
     if lean is None and abs(rotation) > _DOUBTED_SKEW_DEG:
         # All leads may drift one way by as much, on a page that lies straight.
-        lean = grid_lean_deg(pixels, px_per_mm)
+        lean = grid_lean_deg(light, px_per_mm)
         rotation = rotation if lean is None else 0.0
     if lean is None:
         for _ in range(_STARTS_ROUNDS):
             if rotation:
+                level = levelled_pixels(bright, rotation)
                 mask = grid_module.ink_of_pixels(level, px_per_mm) < 128
             more = _starts_lean_deg(rows_of_ink(mask, px_per_mm))
             if more is None or abs(more) < _LEAST_SKEW_DEG:
                 break
             rotation += more
-            level = levelled_pixels(pixels, rotation)
         # Where signals lean by degrees, only now the grid is level enough to be seen.
-        lean = grid_lean_deg(level, px_per_mm)
+        lean = grid_lean_deg(levelled_pixels(light, rotation), px_per_mm)
     rotation += lean or 0.0
     return rotation if abs(rotation) >= _LEAST_SKEW_DEG else 0.0
 
@@ -286,26 +291,25 @@ def names_seen(evidence: Evidence, layout: Layout, places_mm: Sequence[tuple[flo
     for row in layout.rows:
         top = max(0, round((row[0].baseline_mm - 1.2) * scale))
         ink[top : round((row[0].baseline_mm + 1.2) * scale)] = 0
-    total = cv2.integral(ink)
-    across, down = _NAME_SHIFTS_MM
-    return max(
-        sum(
-            _inked_mm2(total, x - 0.5 + dx, y - 0.8 + dy, scale) >= _NAME_INK_MM2
-            for x, y in places_mm
-        )
-        for dx in across
-        for dy in down
-    )
+    places = np.array(places_mm)[:, :, None, None]
+    across, down = (np.array(shifts) for shifts in _NAME_SHIFTS_MM)
+    x, y = np.broadcast_arrays(places[:, 0] - 0.5 + across[:, None], places[:, 1] - 0.8 + down)
+    seen = _inked_mm2(cv2.integral(ink), x, y, scale) >= _NAME_INK_MM2
+    return int(seen.sum(axis=0).max())
 
 
-def _inked_mm2(total: NDArray[np.int32], left_mm: float, top_mm: float, px_per_mm: float) -> float:
-    """Ink in a name's place, from the page's summed-up ink."""
+def _inked_mm2(
+    total: NDArray[np.int32], left_mm: Floats, top_mm: Floats, px_per_mm: float
+) -> Floats:
+    """Ink in names' places, of any shape, from the page's summed-up ink."""
     height, width = total.shape
     x0, x1 = (
-        min(max(0, round(x * px_per_mm)), width - 1) for x in (left_mm, left_mm + _NAME_WIDTH_MM)
+        np.clip(np.rint(x * px_per_mm).astype(np.int64), 0, width - 1)
+        for x in (left_mm, left_mm + _NAME_WIDTH_MM)
     )
     y0, y1 = (
-        min(max(0, round(y * px_per_mm)), height - 1) for y in (top_mm, top_mm + _NAME_HEIGHT_MM)
+        np.clip(np.rint(y * px_per_mm).astype(np.int64), 0, height - 1)
+        for y in (top_mm, top_mm + _NAME_HEIGHT_MM)
     )
-    pixels = int(total[y1, x1]) - int(total[y0, x1]) - int(total[y1, x0]) + int(total[y0, x0])
+    pixels = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
     return pixels / px_per_mm**2

@@ -40,10 +40,10 @@ def grid_lean_deg(pixels: Pixels, px_per_mm: float) -> float | None:
 
     `pixels` is (H, W, 3) or (H, W) ``uint8``, level to about two degrees.
     """
-    seen = find_grid(pixels, px_per_mm)
+    lines = grid_lines(pixels)
+    seen = find_grid(cv2.bitwise_not(lines), px_per_mm)
     if seen is None:
         return None
-    lines = grid_lines(pixels)
     band_px = max(4, round(_BAND_MM * px_per_mm))
     across = _lean(_waves(lines, seen.across_px, band_px), seen.across_px, band_px)
     down = _lean(_waves(cv2.transpose(lines), seen.down_px, band_px), seen.down_px, band_px)

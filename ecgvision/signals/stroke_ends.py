@@ -56,9 +56,9 @@ class StrokeEnd:
     """The pixels around one end, the stroke on their right, in px of the patch.
 
     `patch` is (W, H), column by column, `clear` where it holds nothing else. The line is known from
-    the `joint` on; it begins near (`begin`, `middle`). `known` (fine W, fine H) is each fine point's
-    distance from the known line, squared; `across` (W, fine W) and `down` (fine H, H) tell how much
-    of the fine points each pixel sees.
+    the `joint` on; it begins near (`begin`, `middle`). `known`, (fine W, fine H), is the distance
+    of each fine point from the known line, squared; `across`, (W, fine W), and `down`, (fine H, H),
+    tell how much of the fine points each pixel sees.
     """
 
     patch: Floats
