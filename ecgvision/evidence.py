@@ -130,14 +130,13 @@ def _gather(page: Page, quarter_turns: int) -> Evidence:
         pitch = partial(grid_pitch_mm, sorted_strokes(sized).grid)
     else:
         small, scale = _reduced(sized)
-        # One channel is levelled in a third of the time of three, so each is picked before.
-        bright = grid_module.brightest_channel(small)
+        # What was picked of a page is levelled in a third of the time of its three channels.
+        ink = grid_module.ink_of_pixels(small, scale)
         light = cv2.bitwise_not(grid_lines(small))
-        mask = grid_module.ink_of_pixels(bright, scale) < 128
-        rotation = _skew_of(bright, light, mask, scale)
+        rotation = _skew_of(ink, light, scale)
         if rotation:
-            sized = levelled(sized, rotation)
-            mask = grid_module.ink_of_pixels(levelled_pixels(bright, rotation), scale) < 128
+            sized, ink = levelled(sized, rotation), levelled_pixels(ink, rotation)
+        mask = ink < 128
         pitch = partial(_pitch_mm, light, rotation, scale, scale_from is not None)
         if scale_from is None and (found := pitch()):
             sized, scale_from = _rescaled(sized, found), "grid"
@@ -209,12 +208,12 @@ def _reduced(page: Page) -> tuple[Pixels, float]:
     return reduced(own_pixels(page), factor), page.px_per_mm / factor
 
 
-def _skew_of(bright: Pixels, light: Pixels, mask: Bools, px_per_mm: float) -> float:
+def _skew_of(ink: Pixels, light: Pixels, px_per_mm: float) -> float:
     """The page's clockwise skew: by its rows of ink, then by its grid or where its rows begin.
 
-    `bright` is each pixel's brightest channel, `light` the page's light print alone.
+    `ink` is the page without its grid, `light` its light print alone.
     """
-    rotation = _skew_deg(mask, px_per_mm)
+    rotation = _skew_deg(ink < 128, px_per_mm)
     lean = grid_lean_deg(levelled_pixels(light, rotation) if rotation else light, px_per_mm)
     if lean is None and abs(rotation) > _DOUBTED_SKEW_DEG:
         # All leads may drift one way by as much, on a page that lies straight.
@@ -222,10 +221,8 @@ def _skew_of(bright: Pixels, light: Pixels, mask: Bools, px_per_mm: float) -> fl
         rotation = rotation if lean is None else 0.0
     if lean is None:
         for _ in range(_STARTS_ROUNDS):
-            if rotation:
-                level = levelled_pixels(bright, rotation)
-                mask = grid_module.ink_of_pixels(level, px_per_mm) < 128
-            more = _starts_lean_deg(rows_of_ink(mask, px_per_mm))
+            level = levelled_pixels(ink, rotation) if rotation else ink
+            more = _starts_lean_deg(rows_of_ink(level < 128, px_per_mm))
             if more is None or abs(more) < _LEAST_SKEW_DEG:
                 break
             rotation += more
