@@ -36,6 +36,8 @@ _PEN = 0.38
 # The thinnest pen in use, and the usual blur of a scanner.
 _THIN_PEN_MM = 0.3
 _BLUR_PX = 0.7
+# So fine are the pixels by which a pen is told from the grid.
+_LEVELS_PX_PER_MM = 6.0
 # A grid counts as dark as the ink when this share of all dark pixels lies on long thin lines.
 _DARK_GRID_SHARE = 0.45
 _LONG_LINE_MM = 6.0
@@ -194,10 +196,13 @@ def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
     """
     peak = _peak_darkness(px_per_mm)
     ink = 255 * 0.85 * min(1.0, 1.1 * peak)
-    paper = cv2.threshold(darkness, ink - 1, 1, cv2.THRESH_BINARY_INV)[1]
-    far = 2 * max(2, round(0.5 * px_per_mm)) + 1
+    # Of a fine page some pixels tell as much as all: no pen is so thin that it lies between them.
+    step = max(1, round(px_per_mm / _LEVELS_PX_PER_MM))
+    some = np.ascontiguousarray(darkness[::step, ::step])
+    paper = cv2.threshold(some, ink - 1, 1, cv2.THRESH_BINARY_INV)[1]
+    far = 2 * max(2, round(0.5 * px_per_mm / step)) + 1
     clear = cv2.erode(paper, np.ones((far, far), np.uint8))
-    histogram = cv2.calcHist([darkness], [0], clear, [256], [0, 256]).ravel()
+    histogram = cv2.calcHist([some], [0], clear, [256], [0, 256]).ravel()
     above = np.cumsum(histogram[::-1])[::-1]
     total = max(float(above[0]), 1.0)
     # Half a percent of the paper may be darker: faint print that never reaches full ink.

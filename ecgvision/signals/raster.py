@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from ecgvision.print_boxes import name_boxes
@@ -50,7 +51,7 @@ def raster_curves(page: Page, layout: Layout, ink: Pixels) -> tuple[LeadCurve, .
     than 2 % of the box is empty), or "overlapped" (other rows hide more than 10 % of it).
     """
     scale = ink.shape[1] / page.known_mm[0]
-    dark = (np.float32(255) - ink) / np.float32(255)
+    dark = cv2.LUT(ink, np.linspace(1, 0, 256, dtype=np.float32))
     followed = row_ways(page, layout, ink)
     inks, pen = _inks_and_pen(dark, followed, scale, name_boxes(layout.boxes))
     lines = side_by_side(partial(fitted_line, one, pen) for one in inks)
