@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy.fft import rfft
 
 from ecgvision.grid import brightest_channel, darkest_channel
 
@@ -59,11 +60,11 @@ def _spectrum(lines: Pixels) -> Floats:
     bands = np.array_split(lines, min(max(4, height // 90), height), axis=0)
     profiles = np.concatenate([cv2.reduce(b, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for b in bands])
     smooth = cv2.blur(profiles, (61, 1))
-    profiles = (profiles - smooth) * np.hanning(width)
-    power = np.abs(np.fft.rfft(profiles, _FFT_SIZE, axis=1)) ** 2
+    profiles = (profiles - smooth) * np.hanning(width).astype(np.float32)
+    power = np.abs(rfft(profiles, _FFT_SIZE, axis=1)) ** 2
     # A strong band must not decide alone: each counts by its shape.
     power /= power.sum(axis=1, keepdims=True) + 1e-9
-    mean: Floats = power.mean(axis=0)
+    mean: Floats = power.mean(axis=0, dtype=np.float64)
     return mean
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy.fft import rfft
 
 from ecgvision.grid import darkest_channel
 from ecgvision.grid_seen import find_grid
@@ -162,21 +163,23 @@ def _refined_px(lines: Pixels, pitch_px: float) -> float | None:
     power = _band_powers(lines, pitch_px)
     if len(power) < 4:
         return None
-    whole, *halves = (_peak_px(p.mean(axis=0), pitch_px) for p in (power, power[::2], power[1::2]))
+    parts = (part.mean(axis=0, dtype=np.float64) for part in (power, power[::2], power[1::2]))
+    whole, *halves = (_peak_px(part, pitch_px) for part in parts)
     if whole is None or any(h is None or abs(h / whole - 1) > _MOST_UNLIKE for h in halves):
         return None
     return whole
 
 
-def _band_powers(lines: Pixels, pitch_px: float) -> Floats:
+def _band_powers(lines: Pixels, pitch_px: float) -> NDArray[np.float32]:
     """(bands, frequencies): power spectra of the bands' profiles, each with a sum of 1."""
     height, width = lines.shape
     count = max(4, round(height / (_BAND_MM * pitch_px)))
     bands = np.array_split(lines, min(count, height), axis=0)
     sums = np.concatenate([cv2.reduce(b, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F) for b in bands])
     level = cv2.blur(sums, (2 * round(5 * pitch_px) + 1, 1))
-    waves = np.fft.rfft((sums - level) * np.hanning(width), _FFT_SIZE, axis=1)
-    power: Floats = waves.real**2 + waves.imag**2
+    # scipy's keeps single precision, which is twice as quick and plenty.
+    waves = rfft((sums - level) * np.hanning(width).astype(np.float32), _FFT_SIZE, axis=1)
+    power: NDArray[np.float32] = waves.real**2 + waves.imag**2
     total = power.sum(axis=1, keepdims=True)
     power /= np.where(total > 0, total, 1.0)
     return power if total.all() else power[total[:, 0] > 0]

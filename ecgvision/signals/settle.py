@@ -111,7 +111,7 @@ def _equations(  # type: ignore[no-untyped-def]
     bands[first:stop, 0] = 1.0
     pull[first:stop] = 0.0
     # The columns that see anything of these nodes, and the nodes that those see.
-    near = width + 1
+    near = max(-steps[0] - whole[0], steps[-1] + whole[-1] + 1) + NODES_PER_PX
     start, end = max(first - near, 0) // NODES_PER_PX, min(stop + near, nodes) // NODES_PER_PX
     low = max(start * NODES_PER_PX + steps[0], 0)
     high = min(end * NODES_PER_PX + NODES_PER_PX + steps[-1], nodes)
