@@ -36,8 +36,8 @@ _PEN = 0.38
 # The thinnest pen in use, and the usual blur of a scanner.
 _THIN_PEN_MM = 0.3
 _BLUR_PX = 0.7
-# So fine are the pixels by which a pen is told from the grid.
-_LEVELS_PX_PER_MM = 6.0
+# So fine are the pixels by which a pen is told from the grid; so many of them are clear of ink.
+_LEVELS_PX_PER_MM, _MOSTLY_CLEAR = 6.0, 0.8
 # A grid counts as dark as the ink when this share of all dark pixels lies on long thin lines.
 _DARK_GRID_SHARE = 0.45
 _LONG_LINE_MM = 6.0
@@ -196,13 +196,11 @@ def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
     """
     peak = _peak_darkness(px_per_mm)
     ink = 255 * 0.85 * min(1.0, 1.1 * peak)
-    # Of a fine page some pixels tell as much as all: no pen is so thin that it lies between them.
+    # Of a fine page some pixels tell as much as all, but where a grid as dark leaves few clear.
     step = max(1, round(px_per_mm / _LEVELS_PX_PER_MM))
-    some = np.ascontiguousarray(darkness[::step, ::step])
-    paper = cv2.threshold(some, ink - 1, 1, cv2.THRESH_BINARY_INV)[1]
-    far = 2 * max(2, round(0.5 * px_per_mm / step)) + 1
-    clear = cv2.erode(paper, np.ones((far, far), np.uint8))
-    histogram = cv2.calcHist([some], [0], clear, [256], [0, 256]).ravel()
+    histogram = _clear_of_ink(darkness, ink, px_per_mm, step)
+    if step > 1 and histogram.sum() < _MOSTLY_CLEAR * darkness.size / step**2:
+        histogram = _clear_of_ink(darkness, ink, px_per_mm, 1)
     above = np.cumsum(histogram[::-1])[::-1]
     total = max(float(above[0]), 1.0)
     # Half a percent of the paper may be darker: faint print that never reaches full ink.
@@ -211,6 +209,17 @@ def _levels(darkness: Pixels, px_per_mm: float) -> tuple[float, float]:
     least = 255 * min(_CORE, 0.72 * peak)
     core = min(max(least, 1.25 * grid), 255 * 0.92)
     return core, min(max(min(255 * _PEN, 0.8 * least), 1.2 * grid), core)
+
+
+def _clear_of_ink(darkness: Pixels, ink: float, px_per_mm: float, step: int) -> Floats:
+    """(256,): how many of every `step`th pixel have each darkness, half a millimetre off ink."""
+    paper = cv2.threshold(darkness, ink - 1, 1, cv2.THRESH_BINARY_INV)[1]
+    # Lines as thin as a pixel must not lie between those that are looked at.
+    paper = cv2.erode(paper, np.ones((2 * step - 1,) * 2, np.uint8))
+    some, paper = (np.ascontiguousarray(one[::step, ::step]) for one in (darkness, paper))
+    far = 2 * max(2, round(0.5 * px_per_mm / step)) + 1
+    clear = cv2.erode(paper, np.ones((far, far), np.uint8))
+    return np.asarray(cv2.calcHist([some], [0], clear, [256], [0, 256])).ravel()
 
 
 def _peak_darkness(px_per_mm: float) -> float:
