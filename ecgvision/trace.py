@@ -275,7 +275,7 @@ def _stop_at(way: Way, other: Way, top: NDArray[np.int64], bottom: NDArray[np.in
 
 def _own_ink(mask: Bools, ways: Sequence[Way], layout: Layout, px_per_mm: float) -> list[Bools]:
     """For each row the ink that is its own: nearest to its way, and hanging together with it."""
-    y, x = np.nonzero(mask)
+    y, x = np.divmod(np.flatnonzero(mask), mask.shape[1])  # four times as quick as np.nonzero
     distance = np.full((len(ways), len(y)), np.inf, np.float32)
     astray = np.zeros((len(ways), mask.shape[1]), bool)
     for index, way in enumerate(ways):
@@ -354,8 +354,8 @@ def _lead_from_ink(
     columns = np.minimum((np.arange(left, right) * ratio).astype(int), near.shape[1] - 1)
     low, high = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     # White where the ink is not the row's: by columns first, as coarse rows are few.
-    paper = np.uint8(255) * (1 - near[low:high][:, columns])
-    cut = np.maximum(ink[top:bottom, left:right], paper[rows - low])
+    paper = np.uint8(255) * (np.take(near[low:high], columns, axis=1) == 0)
+    cut = np.maximum(ink[top:bottom, left:right], np.take(paper, rows - low, axis=0))
     ink_box = Box(left / scale, top / scale, right / scale, bottom / scale)
     y_mm = _sampled_way(lead_box, seen, small_scale, way)
     return LeadTrace(lead_box, y_mm, ink=cut, ink_box=ink_box)
