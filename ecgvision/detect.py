@@ -26,6 +26,7 @@ from ecgvision.row_fit import (
     fit_rows,
     scaled_by_extent,
 )
+from ecgvision.rows_by_name import fit_rows_by_name
 from ecgvision.types import FormatInfo, Layout, LeadBox, Match, Page
 
 GOOD_SCORE = 0.6
@@ -99,6 +100,14 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
             f"looked for a page of {due_width:.0f} x {due_height:.0f} mm, "
             f"found {width_mm:.0f} x {height_mm:.0f} mm",
         )
+    match = _fit_by_ink(evidence, layout)
+    by_name = fit_rows_by_name(evidence, layout) if match.score < GOOD_SCORE else None
+    other = _scored(evidence, layout, *by_name) if by_name else match
+    return other if other.score > match.score else match
+
+
+def _fit_by_ink(evidence: Evidence, layout: Layout) -> Match:
+    """How well a layout fits the page's rows of ink."""
     rows = fit_rows(evidence, layout)
     edges = fit_edges(evidence, layout, rows) if rows else None
     if rows is None or edges is None:

@@ -616,6 +616,47 @@ def test_rows_that_noise_and_drift_blur_are_told_by_their_names(
     assert found.match.offset_mm == pytest.approx((0.0, 0.0), abs=2 * OFFSET_WITHIN_MM)
 
 
+def drifting(ecg: Ecg) -> Ecg:
+    """Leads that change their level by some 3 mV and back within the page, slowly."""
+    leads8 = ecg.signal_mv[[0, 1, *range(6, 12)]].astype(np.float64)
+    seconds = np.arange(leads8.shape[1]) / ecg.fs_hz
+    for lead, turns in ((1, 0.1), (3, 0.17), (4, 0.13)):
+        leads8[lead] += 1.6 * np.sin(2 * np.pi * turns * seconds)
+    return Ecg.from_eight(1000 * leads8, ecg.fs_hz)
+
+
+@one_of_each
+def test_rows_that_drift_makes_are_told_by_names_in_their_places(
+    format_id: str,
+    name: str,
+    formats: dict[str, Format],
+    layout_of: FindLayout,
+    ecg: Ecg,
+    page_of: OpenPage,
+) -> None:
+    layout = layout_of(format_id, name)
+    drawn = draw_page(layout, formats[format_id].info, drifting(ecg))
+    found = recognise(page_of(drawn.pdf), list(formats.values()))
+    assert (found.format.info.id, found.match.layout.name) == (format_id, name)
+    for lead_box, due in zip(found.match.layout.boxes, layout.boxes, strict=True):
+        assert lead_box.lead == due.lead
+        assert lead_box.box.left_mm == pytest.approx(due.box.left_mm, abs=OFFSET_WITHIN_MM)
+        # Level with the drift at the most, and nearer to its own row than to any other.
+        assert abs(lead_box.baseline_mm - due.baseline_mm) < 8
+
+
+def test_one_name_out_of_its_place_tells_no_rows(
+    formats: dict[str, Format], layout_of: FindLayout, ecg: Ecg, page_of: OpenPage
+) -> None:
+    layout = layout_of("ge-mac1200", "6x2")
+    first, *others = layout.boxes
+    assert first.name_mm is not None
+    moved = replace(first, name_mm=(first.name_mm[0] + 2.0, first.name_mm[1]))
+    drawn = replace(layout, boxes=(moved, *others))
+    page = page_of(draw_page(drawn, formats["ge-mac1200"].info, drifting(ecg)).pdf)
+    assert refusal(page, list(formats.values())).code == "format-not-found"
+
+
 def test_what_a_refusal_tells_is_of_the_page_as_it_lies(
     formats: dict[str, Format], page_of: OpenPage
 ) -> None:
