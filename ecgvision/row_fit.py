@@ -127,17 +127,17 @@ def fit_edges(
 
     The rows begin at `left_mm`, or where most of them do, and end where most of them do. Drift may
     take most of them off their levels there: on vector pages, where nothing else is beside them,
-    the longest will do. Where beginnings and ends are apart, one of them was not seen, and dx is
-    what most rows tell.
+    and with `left_mm` the longest will do. Where beginnings and ends are apart, one of them was not
+    seen, and dx is what most rows tell.
     """
-    vector = evidence.page.origin == "vector"
+    longest = evidence.page.origin == "vector" or left_mm is not None
     lefts = [row.left_mm for row in rows.rows] if left_mm is None else [left_mm]
     best: tuple[float, float] | None = None
     for due_left, due_rights in due_edges(layout):
         begins = [left - due_left for left in lefts]
         ends = [row.right_mm - due for row, due in zip(rows.rows, due_rights, strict=True)]
         for begin, end in product(
-            (median(begins), *([min(begins)] * vector)), (median(ends), *([max(ends)] * vector))
+            (median(begins), *([min(begins)] * longest)), (median(ends), *([max(ends)] * longest))
         ):
             error, dx = abs(end - begin) / 2, (end + begin) / 2
             fits = error <= EDGE_SLACK_MM and abs(dx) <= MOST_OFFSET_MM

@@ -742,6 +742,24 @@ def test_rows_that_begin_off_their_level_are_told_by_print_beside_them(
     assert match.offset_mm[0] == pytest.approx(0, abs=OFFSET_WITHIN_MM)
 
 
+def test_one_row_that_begins_and_ends_level_is_enough_with_print_beside_all(
+    formats: dict[str, Format], layout_of: FindLayout, ecg: Ecg, page_of: OpenPage
+) -> None:
+    """I and II settle slowly; V4 and V5 end in a deep wave, and so does the rhythm strip."""
+    layout = layout_of("philips-tc30", "3x4+1R-joined")
+    leads8 = ecg.signal_mv[[0, 1, *range(6, 12)]].astype(np.float64)
+    seconds = np.arange(leads8.shape[1]) / ecg.fs_hz
+    leads8[:2] += 1.6 * np.exp(-seconds)
+    leads8[[1, 5, 6]] -= 1.5 * (seconds > 9.7)
+    drawn = draw_page(
+        layout, formats["philips-tc30"].info, Ecg.from_eight(1000 * leads8, ecg.fs_hz)
+    )
+    match = best(page_of(scanned(drawn.pdf)), formats["philips-tc30"])
+    assert match.layout.name == layout.name, match.evidence
+    assert match.score >= GOOD_SCORE, match.evidence
+    assert match.offset_mm[0] == pytest.approx(0, abs=OFFSET_WITHIN_MM)
+
+
 @pytest.mark.parametrize("grid", [True, False])
 @each_layout
 def test_no_frame_is_seen_where_there_is_none(
