@@ -18,7 +18,8 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from ecgvision.follow import BAND_MM, follow_rows
 from ecgvision.print_boxes import name_boxes
 from ecgvision.runs import lower_ends, upper_ends
-from ecgvision.strokes import LEAST_BAR_MM, trace_strokes
+from ecgvision.strokes import LEAST_BAR_MM
+from ecgvision.trace_lines import by_row, lines_of
 from ecgvision.types import Box, Layout, LeadBox, Page
 from ecgvision.ways import Way
 
@@ -87,17 +88,8 @@ def _samples(lead_box: LeadBox) -> Floats:
 
 
 def _from_strokes(page: Page, layout: Layout) -> tuple[LeadTrace, ...]:
-    rows = layout.rows
-    levels = np.array([row[0].baseline_mm for row in rows])
-    by_row: list[list[Points]] = [[] for _ in rows]
-    for stroke in trace_strokes(page):
-        points = stroke.points_mm
-        if points[-1, 0] < points[0, 0]:
-            points = points[::-1]
-        row = int(np.argmin(np.abs(levels - np.median(points[:, 1]))))
-        by_row[row].append(points)
-    owner = {id(b): by_row[i] for i, row in enumerate(rows) for b in row}
-    return tuple(_lead_from_lines(b, owner[id(b)]) for b in layout.boxes)
+    owned = by_row(lines_of(page, layout), layout)
+    return tuple(_lead_from_lines(b, [line.points for line in owned[id(b)]]) for b in layout.boxes)
 
 
 def _lead_from_lines(lead_box: LeadBox, candidates: Sequence[Points]) -> LeadTrace:

@@ -19,7 +19,8 @@ from ecgvision.recording import Calibration, Lattice, LeadCurve
 from ecgvision.signals.lattice import find_sampling, lattice_of
 from ecgvision.signals.vector import vector_curves
 from ecgvision.testing import DrawnPage, Ecg, as_png, draw_page, synthetic_ecg, trace_points
-from ecgvision.types import Box, Layout, LeadBox, Page
+from ecgvision.trace import STEP_MM, trace_leads
+from ecgvision.types import LEADS, Box, Layout, LeadBox, Page
 from tests.conftest import STOCK_LAYOUTS, OpenPage
 
 PT_MM = 25.4 / 72
@@ -488,6 +489,42 @@ def test_all_leads_of_a_column_may_lie_off_their_rows(page_of: OpenPage) -> None
     ecg = Ecg(source.signal_mv - np.float32(2.0), source.fs_hz)
     content = drawn_lines(layout, ecg, lambda _, points: [points])
     assert_read(vector_curves(page_of(content), layout), as_drawn(layout, ecg), fine)
+
+
+def drifting_past(lead: str, mv_per_s: float) -> Ecg:
+    """A lead that drifts through its neighbours' rows and far beyond, from the fifth second on."""
+    source = synthetic_ecg(seed=5)
+    signal_mv = source.signal_mv.copy()
+    times_s = np.arange(signal_mv.shape[1]) / source.fs_hz
+    drift_mv = mv_per_s * np.maximum(times_s - 5, 0)
+    signal_mv[LEADS.index(lead)] += drift_mv.astype(np.float32)
+    return Ecg(signal_mv, source.fs_hz)
+
+
+@pytest.mark.parametrize(("lead", "mv_per_s"), [("V5", 1.0), ("V5", 0.75), ("V2", -0.75)])
+def test_a_lead_that_drifts_past_its_neighbour_is_told_by_the_order_of_drawing(
+    lead: str, mv_per_s: float, formats: dict[str, Format], page_of: OpenPage
+) -> None:
+    one = formats["ge-mac1200"]
+    layout, ecg = one.layouts[0], drifting_past(lead, mv_per_s)
+    drawn = draw_page(layout, one.info, ecg)
+    page = page_of(drawn.pdf)
+    assert_read(vector_curves(page, layout), drawn, fine)
+    for trace in trace_leads(page, layout, np.full((1, 1), 255, np.uint8)):
+        points = trace_points(trace.lead_box, layout, ecg)
+        x_mm = trace.lead_box.box.left_mm + STEP_MM * (np.arange(len(trace.y_mm)) + 0.5)
+        off_mm = np.abs(trace.y_mm - np.interp(x_mm, points[:, 0], points[:, 1]))
+        assert np.nanmedian(off_mm) < 0.05, trace.lead_box.lead
+
+
+@pytest.mark.parametrize("disorder", [lambda b: -b.baseline_mm, lambda b: b.lead])
+def test_rows_that_are_drawn_in_no_such_order_go_by_their_levels(
+    disorder: Callable[[LeadBox], float | str], formats: dict[str, Format], page_of: OpenPage
+) -> None:
+    one = formats["ge-mac1200"]
+    mixed = replace(one.layouts[0], boxes=tuple(sorted(one.layouts[0].boxes, key=disorder)))
+    drawn = draw_page(mixed, one.info, drifting_past("V5", 0.35))
+    assert_read(vector_curves(page_of(drawn.pdf), mixed), drawn, fine)
 
 
 def test_lines_drawn_from_right_to_left(page_of: OpenPage) -> None:

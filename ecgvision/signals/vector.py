@@ -16,7 +16,7 @@ import numpy as np
 
 from ecgvision.recording import LeadCurve
 from ecgvision.signals.lattice import Run, Sampling, find_sampling, fitted_start, sampled
-from ecgvision.signals.rows import (
+from ecgvision.trace_lines import (
     BRIDGED_MM,
     LEAST_PART_MM,
     SAME_COLUMN_MM,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ecgvision.types import Points, Stroke
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 # Boxes whose left edges are this close stand in one column.
 SAME_COLUMN_MM = 0.5
@@ -30,6 +31,9 @@ LEAST_PART_MM = 0.1
 _MOST_GAP_MM = 10.0
 # An empty column costs as much as a line this far from its baseline: print is short.
 _SHORT_COSTS_MM = 20.0
+# Levels do not tell who is who where lines shared out another way lie no further from their
+# baselines, by this share of the rows' pitch; so many rows show in which order they are drawn.
+_DOUBT, _LEAST_TOLD = 0.5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +124,13 @@ def by_row(lines: Sequence[Line], layout: Layout) -> dict[int, list[Line]]:
     """The lines of the row of each box, by the box's id.
 
     In each column the chains that fill it share out its rows so that all together lie nearest to
-    their baselines: a wandering lead does not take its neighbour's row. A line that runs through
-    several columns goes where most of it was put; what is left goes to the nearest row.
+    their baselines: a wandering lead does not take its neighbour's row. Where levels hardly tell
+    two of them apart, and the page's rows are drawn in order, that order does. A line that runs
+    through several columns goes where most of it was put; what is left goes to the nearest row.
     """
     rows = layout.rows
     baselines = np.array([row[0].baseline_mm for row in rows])
+    pitch = float(np.min(np.diff(baselines))) if len(rows) > 1 else np.inf
     chains = sorted({line.chain for line in lines})
     members = {c: [line for line in lines if line.chain == c] for c in chains}
     level = {
@@ -132,6 +138,7 @@ def by_row(lines: Sequence[Line], layout: Layout) -> dict[int, list[Line]]:
         for c in chains
     }
     votes = np.zeros((len(chains), len(rows)))
+    shared_out = []
     for left, right in _spans(layout):
         here = [r for r, row in enumerate(rows) if any(_holds(b, left, right) for b in row)]
         filling = [sum(max(0.0, m.overlap_mm(left, right)) for m in members[c]) for c in chains]
@@ -142,15 +149,29 @@ def by_row(lines: Sequence[Line], layout: Layout) -> dict[int, list[Line]]:
         off = np.abs(np.array([level[chains[i]] for i in some])[:, None] - baselines[here])
         cost = off + _SHORT_COSTS_MM * (1 - np.minimum(share[some], 1.0))[:, None]
         # Where there are more chains than rows, the cheap ones are taken.
-        for i, r in zip(*linear_sum_assignment(cost), strict=True):
-            votes[some[i], here[r]] += filling[some[i]]
-    pitch = float(np.min(np.diff(baselines))) if len(rows) > 1 else np.inf
+        shared_out.append((cost, *linear_sum_assignment(cost), some, here, filling))
+    by_order = _drawn_in_order([column[:3] for column in shared_out], _DOUBT * pitch)
+    for _, i, r, some, here, filling in shared_out:
+        for chain, row in zip(i, np.sort(r) if by_order else r, strict=True):
+            votes[some[chain], here[row]] += filling[some[chain]]
     owned: list[list[Line]] = [[] for _ in rows]
     for i, c in enumerate(chains):
         row = int(np.argmax(votes[i])) if votes[i].any() else _nearest(level[c], baselines)
         if abs(level[c] - baselines[row]) <= 1.5 * pitch:
             owned[row].extend(members[c])
     return {id(b): owned[r] for r, row in enumerate(rows) for b in row}
+
+
+def _drawn_in_order(columns: Sequence[tuple[Floats, Ints, Ints]], doubt_mm: float) -> bool:
+    """Whether the rows of every column may have been drawn from the top down, and one's surely.
+
+    Of each column it takes what every chain, in the order of drawing, costs in every row, and which
+    chains were put into which rows. A column in the order of drawing costs no more than that by
+    levels, or hardly: levels do not tell who is who of lines that lie off their rows.
+    """
+    dearer_mm = [(cost[i, np.sort(r)] - cost[i, r]).sum() for cost, i, r in columns]
+    known = any(len(r) >= _LEAST_TOLD and bool((np.diff(r) > 0).all()) for _, _, r in columns)
+    return known and max(dearer_mm) <= doubt_mm
 
 
 def _nearest(level_mm: float, baselines: Floats) -> int:
