@@ -12,6 +12,7 @@ from dataclasses import replace
 from statistics import median
 
 from ecgvision.columns import measured_columns
+from ecgvision.errors import LayoutError
 from ecgvision.evidence import Evidence, gather, names_seen
 from ecgvision.row_fit import (
     AGREE_MM,
@@ -102,7 +103,7 @@ def _fit(evidence: Evidence, layout: Layout) -> Match:
         )
     match = _fit_by_ink(evidence, layout)
     by_name = fit_rows_by_name(evidence, layout) if match.score < GOOD_SCORE else None
-    other = _scored(evidence, layout, *by_name) if by_name else match
+    other = _on_page(evidence, layout, *by_name) if by_name else match
     return other if other.score > match.score else match
 
 
@@ -125,7 +126,15 @@ def _fit_by_ink(evidence: Evidence, layout: Layout) -> Match:
             f"found {median([r.right_mm - r.left_mm for r in rows.rows]):.1f} mm "
             f"from {median([r.left_mm for r in rows.rows]):.1f} mm",
         )
-    return _scored(evidence, layout, rows, edges)
+    return _on_page(evidence, layout, rows, edges)
+
+
+def _on_page(evidence: Evidence, layout: Layout, rows: RowFit, edges: tuple[float, float]) -> Match:
+    """The match, or none where the layout, moved to its rows, would leave the page."""
+    try:
+        return _scored(evidence, layout, rows, edges)
+    except LayoutError as error:
+        return _no(evidence, layout, str(error))
 
 
 def _scored(evidence: Evidence, layout: Layout, rows: RowFit, edges: tuple[float, float]) -> Match:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from ecgvision.detect import GOOD_SCORE, find_layout, with_header
 from ecgvision.errors import NoMatchError
-from ecgvision.evidence import upright
+from ecgvision.evidence import gather, upright
+from ecgvision.ink_rows import Row
 from ecgvision.layouts import regular_layout
 from ecgvision.media.canvas import PdfCanvas
 from ecgvision.plugins import Format, build_formats, plugin_from
@@ -742,22 +743,53 @@ def test_rows_that_begin_off_their_level_are_told_by_print_beside_them(
     assert match.offset_mm[0] == pytest.approx(0, abs=OFFSET_WITHIN_MM)
 
 
-def test_one_row_that_begins_and_ends_level_is_enough_with_print_beside_all(
-    formats: dict[str, Format], layout_of: FindLayout, ecg: Ecg, page_of: OpenPage
-) -> None:
+def blurred_at_both_ends(ecg: Ecg) -> Ecg:
     """I and II settle slowly; V4 and V5 end in a deep wave, and so does the rhythm strip."""
-    layout = layout_of("philips-tc30", "3x4+1R-joined")
     leads8 = ecg.signal_mv[[0, 1, *range(6, 12)]].astype(np.float64)
     seconds = np.arange(leads8.shape[1]) / ecg.fs_hz
     leads8[:2] += 1.6 * np.exp(-seconds)
     leads8[[1, 5, 6]] -= 1.5 * (seconds > 9.7)
+    return Ecg.from_eight(1000 * leads8, ecg.fs_hz)
+
+
+@pytest.mark.parametrize("kind", ["vector", "scan"])
+def test_one_row_that_begins_and_ends_level_is_enough_with_names_beside_all(
+    kind: str, formats: dict[str, Format], layout_of: FindLayout, ecg: Ecg, page_of: OpenPage
+) -> None:
+    layout = layout_of("philips-tc30", "3x4+1R-joined")
+    shift_mm = (-1.0, 0.0)
     drawn = draw_page(
-        layout, formats["philips-tc30"].info, Ecg.from_eight(1000 * leads8, ecg.fs_hz)
+        layout, formats["philips-tc30"].info, blurred_at_both_ends(ecg), offset_mm=shift_mm
     )
-    match = best(page_of(scanned(drawn.pdf)), formats["philips-tc30"])
+    match = best(
+        page_of(drawn.pdf if kind == "vector" else scanned(drawn.pdf)), formats["philips-tc30"]
+    )
     assert match.layout.name == layout.name, match.evidence
     assert match.score >= GOOD_SCORE, match.evidence
-    assert match.offset_mm[0] == pytest.approx(0, abs=OFFSET_WITHIN_MM)
+    assert match.offset_mm[0] == pytest.approx(shift_mm[0], abs=OFFSET_WITHIN_MM)
+
+
+def test_a_layout_that_would_leave_the_page_hides_no_other(
+    formats: dict[str, Format], layout_of: FindLayout, ecg: Ecg, page_of: OpenPage
+) -> None:
+    """Rows of a real record, of which drift blurred nearly all beginnings and ends."""
+    philips = formats["philips-tc30"]
+    layout = layout_of("philips-tc30", "3x4+1R-joined")
+    page = page_of(draw_page(layout, philips.info, ecg, offset_mm=(-1.1, 0.0)).pdf)
+    rows = (
+        Row(96.2, 10.2, 253.5, 0.54),
+        Row(125.9, 24.2, 253.8, 0.79),
+        Row(156.0, 5.8, 256.2, 0.87),
+        Row(184.5, 36.7, 253.7, 0.88),
+    )
+    page.memo["evidence", 0] = replace(gather(page, 0), rows=rows)
+    longer = find_layout(page, [layout_of("philips-tc30", "3x4+1R")])
+    assert longer is not None
+    assert longer.score == 0
+    assert "outside the page" in longer.evidence[0]
+    found = find_layout(page, philips.layouts)
+    assert found is not None
+    assert (found.layout.name, found.score >= GOOD_SCORE) == (layout.name, True), found.evidence
 
 
 @pytest.mark.parametrize("grid", [True, False])
