@@ -22,10 +22,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+import as_command  # noqa: F401, before numpy is loaded
 import click
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does; numpy reads it at once
-
 import numpy as np
 
 from ecgvision.conversion import convert_each

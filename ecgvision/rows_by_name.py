@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ecgvision.evidence import Evidence
 from ecgvision.ink_rows import Row
 from ecgvision.row_fit import MOST_OFFSET_MM, RowFit, fit_edges
+from ecgvision.types import LEADS
 
 if TYPE_CHECKING:
     from ecgvision.types import Layout
@@ -53,8 +54,10 @@ def fit_rows_by_name(
 
 def _shift_mm(evidence: Evidence, layout: Layout) -> tuple[float, float] | None:
     """How far right and down of their places all twelve names stand, if they agree."""
+    if len({lead for lead, _, _ in evidence.names}) < len(LEADS):
+        return None
     due = {b.lead: b.name_mm for b in layout.twelve if b.name_mm}
-    if len(due) < 12 or len({lead for lead, _, _ in evidence.names}) < 12:
+    if len(due) < len(LEADS):
         return None
     shifts: dict[str, list[tuple[float, float]]] = {lead: [] for lead in due}
     spelt = {lead.lower(): lead for lead in due}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
-import os
 import sys
 
 import click
@@ -23,10 +20,8 @@ from ecgvision.cli.predicting import predict
 from ecgvision.cli.redacting import redact
 from ecgvision.cli.reporting import report
 from ecgvision.cli.serving import serve
+from ecgvision.cli.start import prepare_process
 from ecgvision.cli.training import train
-
-# So many objects more than before, and unused ones are looked for.
-_GARBAGE_AFTER = 20_000
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,13 +34,7 @@ def main() -> None:
     Exit codes: 0 all done, 1 a file or page was refused or failed, 2 the command was wrong, 130
     interrupted.
     """
-    # Idle threads of numpy's OpenBLAS spin for a while, on the core that the rest of a page needs,
-    # and no matrix here is large. It reads this when numpy is first loaded: by a command.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Modules stay to the end. To look through them for garbage, again and again while they load and
-    # once more at the end, takes longer than to read a page.
-    gc.set_threshold(_GARBAGE_AFTER)
-    atexit.register(gc.freeze)
+    prepare_process()
     # A page's or file's own characters must not stop a command on a terminal of another alphabet.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")

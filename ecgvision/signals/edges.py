@@ -117,13 +117,13 @@ def column_ink(
     )
 
 
-def _letters(names: Sequence[Box], columns: Ints, px_per_mm: float) -> list[tuple[Bools, Box]]:
+def _letters(names: Sequence[Box], columns: Ints, px_per_mm: float) -> list[tuple[slice, Box]]:
     """For each name the columns it is printed in, and its box in pixels."""
     x = (columns + 0.5) / px_per_mm
     due = [name.grown(0.0, NAME_OFF_MM) for name in names]
     return [
         (
-            (x >= name.left_mm) & (x <= name.right_mm),
+            slice(np.searchsorted(x, name.left_mm), np.searchsorted(x, name.right_mm, "right")),
             Box(
                 *(v * px_per_mm for v in (name.left_mm, name.top_mm, name.right_mm, name.bottom_mm))
             ),
@@ -170,7 +170,7 @@ def _row_ink(
     row: int,
     found: Sequence[_Stretch],
     columns: Ints,
-    letters: Sequence[tuple[Bools, Box]],
+    letters: Sequence[tuple[slice, Box]],
     page: tuple[NDArray[np.float32], float],
     factor: int,
     px_per_mm: float,
@@ -185,14 +185,14 @@ def _row_ink(
     climbed[climbed < 3 * factor + pen_px] = 0
     past = _PAST_FLAT_MM * px_per_mm + pen_px / 2
     upper, lower = own.seen.copy(), own.seen.copy()
-    for within, name in letters:
+    for at, name in letters:
         # What reaches through and beyond the letters is a spike.
-        top, bottom = name.top_mm, name.bottom_mm
-        upwards, downwards = own.tip - own.top, own.bottom - own.foot
-        letter = within & (own.top >= top) & (own.top < bottom)
-        upper &= ~(letter & (upwards > past) & (upwards > climbed))
-        letter = within & (own.bottom <= bottom) & (own.bottom > top)
-        lower &= ~(letter & (downwards > past) & (downwards > climbed))
+        tops, bottoms, spike = own.top[at], own.bottom[at], climbed[at]
+        upwards, downwards = own.tip[at] - tops, bottoms - own.foot[at]
+        letter = (tops >= name.top_mm) & (tops < name.bottom_mm)
+        upper[at] &= ~(letter & (upwards > past) & (upwards > spike))
+        letter = (bottoms <= name.bottom_mm) & (bottoms > name.top_mm)
+        lower[at] &= ~(letter & (downwards > past) & (downwards > spike))
     shared = np.zeros(len(columns), bool)
     for other in (s for i, s in enumerate(found) if i != row):
         # The other row has ink between the ends of this row's.
