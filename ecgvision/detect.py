@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
+import numpy as np
+
 from ecgvision.columns import measured_columns
 from ecgvision.errors import LayoutError
 from ecgvision.evidence import Evidence, gather, names_seen
@@ -36,6 +38,8 @@ GOOD_SCORE = 0.6
 _PAGE_SLACK_MM = 22.0
 _BAR_SLACK_MM = 2.5
 _COLUMN_SLACK_MM = 3.0
+# So many rows that begin this near to one line, which leans by more, are seen in perspective.
+_LEANING_ROWS, _ON_LINE_MM, _MOST_LEAN_DEG = 4, 0.6, 1.5
 # Print where such shares of the lead names are due: by chance, enough, beyond doubt.
 _HARDLY_NAMED, _NAMED, _SURELY_NAMED = 0.25, 0.65, 0.9
 
@@ -165,6 +169,7 @@ def _scored(evidence: Evidence, layout: Layout, rows: RowFit, edges: tuple[float
     if rows.left_over:
         score *= 0.85
         notes.append("rows told by the lead names beside them")
+    score *= _lean_factor(evidence, rows, notes)
     score *= _bars_factor(evidence, placed, notes)
     score *= _names_factor(evidence, placed, notes)
     score *= _glyphs_factor(evidence, placed, notes)
@@ -240,6 +245,21 @@ def _fit_named_rows(
 
 
 # --- what else must agree ---------------------------------------------------------------------
+
+
+def _lean_factor(evidence: Evidence, rows: RowFit, notes: list[str]) -> float:
+    """On a level page rows begin one above the other, in perspective on a line that leans."""
+    if evidence.page.origin == "vector" or len(rows.rows) < _LEANING_ROWS:
+        return 1.0
+    level_mm = np.array([row.baseline_mm for row in rows.rows])
+    left_mm = np.array([row.left_mm for row in rows.rows])
+    slope, start = np.polyfit(level_mm, left_mm, 1)
+    lean_deg = abs(float(np.degrees(np.arctan(slope))))
+    on_line = np.abs(left_mm - start - slope * level_mm).max() <= _ON_LINE_MM
+    if lean_deg <= _MOST_LEAN_DEG or not on_line:
+        return 1.0
+    notes.append(f"rows that begin on a line which leans by {lean_deg:.1f} degrees: a photo?")
+    return 0.55
 
 
 def _bars_factor(evidence: Evidence, placed: Layout, notes: list[str]) -> float:

@@ -792,6 +792,38 @@ def test_a_layout_that_would_leave_the_page_hides_no_other(
     assert (found.layout.name, found.score >= GOOD_SCORE) == (layout.name, True), found.evidence
 
 
+@pytest.mark.parametrize(
+    ("format_id", "name", "left_px", "right_px"),
+    [
+        ("ge-muse", "3x4+1R", 100, 0),
+        ("ge-muse", "3x4+1R", 150, 150),
+        ("philips-tc30", "3x4+1R", 150, 150),
+        ("edan-se3", "6x2", 100, 0),
+    ],
+)
+def test_rows_that_begin_on_a_line_that_leans_are_seen_in_perspective(
+    format_id: str,
+    name: str,
+    left_px: int,
+    right_px: int,
+    formats: dict[str, Format],
+    layout_of: FindLayout,
+    ecg: Ecg,
+    page_of: OpenPage,
+) -> None:
+    """A photo from one side: the rows stay level, and each is a little shorter or further on."""
+    drawn = draw_page(layout_of(format_id, name), formats[format_id].info, ecg)
+    pixels = rasterise(drawn.pdf)
+    height, width = pixels.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moved = corners + np.array([[left_px, 0], [right_px, 0], [0, 0], [0, 0]], np.float32)
+    turn = cv2.getPerspectiveTransform(corners, moved)
+    seen = cv2.warpPerspective(pixels, turn, (width, height), borderValue=(255, 255, 255))
+    match = best(page_of(png(seen, None), ".png"), formats[format_id])
+    assert match.score < GOOD_SCORE, match.evidence
+    assert any("a line which leans by" in note for note in match.evidence)
+
+
 @pytest.mark.parametrize("grid", [True, False])
 @each_layout
 def test_no_frame_is_seen_where_there_is_none(
