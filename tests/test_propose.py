@@ -301,7 +301,7 @@ def test_edan(name: str, tmp_path: Path) -> None:
     if "nogrid" in name:
         due = ("6x2+1R", [19.4, 144.3], False)
     elif "grid-12" in name:
-        due = ("6x2", [19.4, 144.3], None)
+        due = ("6x2", [19.4, 144.3], True)
     else:
         due = ("3x4+1R", [19.4, 81.9, 144.3, 206.8], True)
     assert layout.name == due[0]

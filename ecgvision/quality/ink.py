@@ -91,18 +91,18 @@ def _unexplained(
     ink: Pixels, px_per_mm: float, curves: Sequence[LeadCurve], layout: Layout
 ) -> Bools:
     """Ink on which no curve, name or print that is to be left out lies."""
-    drawn = np.zeros(ink.shape, np.uint8)
+    rest = cv2.threshold(ink, 127, 1, cv2.THRESH_BINARY_INV)[1]
     width_px = max(1, round(_EXPLAINED_MM * px_per_mm))
     for curve in curves:
         for part in _known_parts(curve):
             points = np.rint(part * px_per_mm - 0.5).astype(np.int32)
-            cv2.polylines(drawn, [points], False, 1, width_px)
+            cv2.polylines(rest, [points], False, 0, width_px)
     for box in (*layout.clear, *name_boxes(layout.boxes)):
         top, bottom = round(box.top_mm * px_per_mm), round(box.bottom_mm * px_per_mm)
         left, right = round(box.left_mm * px_per_mm), round(box.right_mm * px_per_mm)
-        drawn[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = 1
-    rest: Bools = (ink < 128) & (drawn == 0)
-    return rest
+        rest[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = 0
+    found: Bools = rest.view(np.bool_)
+    return found
 
 
 def _known_parts(curve: LeadCurve) -> Iterator[NDArray[np.float64]]:
