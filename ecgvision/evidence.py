@@ -18,7 +18,7 @@ from ecgvision.media.raster import reduced
 from ecgvision.media.views import levelled, levelled_pixels, own_pixels, scaled, turned
 from ecgvision.ruled import long_bars, without_frame
 from ecgvision.strokes import grid_pitch_mm, sorted_strokes, upright_bars
-from ecgvision.types import LEADS, Layout, Match, Page
+from ecgvision.types import LEADS, Box, Layout, Match, Page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -260,15 +260,16 @@ def _sharpness(x: Floats, y: Floats, angle_deg: float, bin_px: float) -> float:
     return float((counts.astype(np.float64) ** 2).sum())
 
 
+def printed_names(page: Page) -> tuple[tuple[str, Box], ...]:
+    """The lead names that are text on the page, with their boxes."""
+    spelt = {lead.lower(): lead for lead in LEADS}
+    named = ((spelt.get(text.text.strip().lower()), text.box) for text in page.texts)
+    return tuple((lead, box) for lead, box in named if lead)
+
+
 def lead_names(page: Page) -> tuple[tuple[str, float, float], ...]:
     """Printed lead names on the page as (lead, x, y) of the middle of each, in mm."""
-    spelt = {lead.lower(): lead for lead in LEADS}
-    found = []
-    for text in page.texts:
-        lead = spelt.get(text.text.strip().lower())
-        if lead:
-            found.append((lead, *text.box.centre_mm))
-    return tuple(found)
+    return tuple((lead, *box.centre_mm) for lead, box in printed_names(page))
 
 
 # A lead's name fills part of this (mm); at least so much of it must be ink (mm2).

@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from ecgvision.evidence import Evidence
+from ecgvision.evidence import Evidence, printed_names
 from ecgvision.ink_rows import Row
 from ecgvision.row_fit import MOST_OFFSET_MM, RowFit, fit_edges
 from ecgvision.types import LEADS
@@ -60,12 +60,9 @@ def _shift_mm(evidence: Evidence, layout: Layout) -> tuple[float, float] | None:
     if len(due) < len(LEADS):
         return None
     shifts: dict[str, list[tuple[float, float]]] = {lead: [] for lead in due}
-    spelt = {lead.lower(): lead for lead in due}
-    for text in evidence.page.texts:  # by their left edges, as names are of different lengths
-        lead = spelt.get(text.text.strip().lower())
-        if lead:
-            x, y = due[lead]
-            shifts[lead].append((text.box.left_mm - x, text.box.centre_mm[1] - y))
+    for lead, box in printed_names(evidence.page):
+        x, y = due[lead]  # by their left edges, as names are of different lengths
+        shifts[lead].append((box.left_mm - x, box.centre_mm[1] - y))
     once = [found[0] for found in shifts.values() if len(found) == 1]
     if len(once) < len(due) / 2:
         return None
